@@ -1,3 +1,4 @@
+//! Who agrees and who signs: members, keys, the ceremony, block signatures and certificates, the treasury.
 //!
 //! Everything here is a state machine or a pure function: inputs in, effects out. No sockets, no files, no clock, no
 //! async; randomness is an argument. What a member does with it (store, send, wait) is the business of the node.
