@@ -14,7 +14,7 @@ use super::*;
 use crate::chain::ChainParams;
 use crate::fixtures::{Deposit, coin, key, output, params, spend, user_script};
 use crate::peg::{deposit_programs, pegout_script};
-use crate::state::{Coin, Effects, MemoryView};
+use crate::state::{ChainView, Coin, Effects, MemoryView, ViewError};
 
 const NOW: u32 = 1_700_000_000;
 
@@ -441,6 +441,50 @@ fn a_repeated_transaction_with_unspent_outputs_is_refused() {
     assert!(matches!(chain.check(&block), Err(BlockError::DuplicateTransaction(_))));
 }
 
+/// A state of which some part cannot be read.
+struct Broken<'a> {
+    view: &'a MemoryView,
+    part: &'static str,
+}
+
+impl Broken<'_> {
+    fn fail(&self, part: &str) -> Result<(), ViewError> {
+        if self.part == part { Err(ViewError(part.to_owned())) } else { Ok(()) }
+    }
+}
+
+impl ChainView for Broken<'_> {
+    fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, ViewError> {
+        self.fail("coin").and_then(|()| self.view.coin(outpoint))
+    }
+
+    fn is_claimed(&self, deposit: &bitcoin::OutPoint) -> Result<bool, ViewError> {
+        self.fail("claim").and_then(|()| self.view.is_claimed(deposit))
+    }
+
+    fn median_time_past(&self, height: u32) -> Result<u32, ViewError> {
+        self.view.median_time_past(height)
+    }
+
+    fn has_unspent_outputs(&self, txid: &Txid) -> Result<bool, ViewError> {
+        self.fail("unspent").and_then(|()| self.view.has_unspent_outputs(txid))
+    }
+}
+
+#[test]
+fn a_state_that_cannot_be_read_is_no_verdict_on_the_block() {
+    let chain = Chain::new();
+    let programs = deposit_programs(&chain.params, 12, &user_script(&alice())).unwrap();
+    let claim = Deposit::new(&programs[0], 50_000).claim(&chain.params, &alice(), 300);
+    let block = chain.build(vec![chain.payment(1), claim], 800);
+    chain.check(&block).unwrap();
+    for part in ["coin", "claim", "unspent"] {
+        let view = Broken { view: &chain.view, part };
+        let error = check_block(&chain.params, &chain.tip, &block, &view, NOW).unwrap_err();
+        assert!(matches!(&error, BlockError::View(ViewError(name)) if name == part), "{error}");
+    }
+}
+
 #[test]
 fn a_block_over_the_weight_is_refused() {
     let chain = Chain::new();
@@ -501,6 +545,5 @@ fn effects_can_be_applied_and_undone() {
 }
 
 fn coins(chain: &Chain) -> Vec<Option<Coin>> {
-    use crate::state::ChainView as _;
     [1, 2].into_iter().map(|number| chain.view.coin(&old_outpoint(number)).unwrap()).collect()
 }

@@ -118,4 +118,25 @@ mod tests {
             assert_eq!(parse_pegout_script(&wrong), None, "{wrong:x}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_destination_comes_back(destination in proptest::collection::vec(proptest::num::u8::ANY, 1..600)) {
+            let destination = bitcoin::ScriptBuf::from_bytes(destination);
+            let genesis = params().parent_genesis;
+            let script = pegout_script(&genesis, &destination);
+            proptest::prop_assert_eq!(parse_pegout_script(&script), Some((genesis, destination)));
+        }
+
+        #[test]
+        fn any_bytes_can_be_asked(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..100)) {
+            let script = Script::from([[0x6a].as_slice(), &bytes].concat());
+            if let Some((genesis, destination)) = parse_pegout_script(&script) {
+                // What is read stands in the script, in this order.
+                let genesis: &[u8; 32] = genesis.as_ref();
+                let at = |part: &[u8]| bytes.windows(part.len()).position(|window| window == part);
+                proptest::prop_assert!(at(genesis).is_some() && at(destination.as_bytes()).is_some());
+            }
+        }
+    }
 }
