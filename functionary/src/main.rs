@@ -1,0 +1,2 @@
+//! `aquiferd`
+fn main() {}
