@@ -1,5 +1,6 @@
 //! Who this member is: its keys, its TLS certificate and, after the ceremony, its place in the federation.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use aquifer_federation::federation::{Federation, FederationFile, FederationFileError};
@@ -94,10 +95,7 @@ impl Member {
     /// [`IdentityError::File`], [`IdentityError::Seed`].
     pub fn load(config: &Config) -> Result<Self, IdentityError> {
         let path = config.data.seed();
-        let bytes = Zeroizing::new(files::read(&path)?);
-        let words = std::str::from_utf8(&bytes).unwrap_or_default().trim();
-        let seed = MemberSeed::from_words(words)
-            .map_err(|source| IdentityError::Seed { path: path.display().to_string(), source })?;
+        let seed = parse_seed(&path, files::read(&path)?)?;
         Self::new(&config.file.name, seed)
     }
 
@@ -111,6 +109,13 @@ impl Member {
             .filter(|index| roster.index_of_certificate(self.tls.certificate()) == Some(*index))
             .ok_or_else(|| IdentityError::NotInRoster { name: name.to_owned() })
     }
+}
+
+/// Reads the words of a seed file.
+pub(crate) fn parse_seed(path: &Path, words: Vec<u8>) -> Result<MemberSeed, IdentityError> {
+    let words = Zeroizing::new(words);
+    MemberSeed::from_words(std::str::from_utf8(&words).unwrap_or_default())
+        .map_err(|source| IdentityError::Seed { path: path.display().to_string(), source })
 }
 
 /// A member with its place in a federation: what a node runs with.

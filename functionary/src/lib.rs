@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod ceremony;
+pub mod cli;
 pub mod config;
 pub mod files;
 pub mod identity;
