@@ -13,6 +13,7 @@ use super::*;
 use crate::config::{BitcoindConfig, Config, ConfigFile, Listen, LogConfig};
 use crate::files::{self, Access};
 use crate::identity::FederationMember;
+use crate::peers::{PeerService, Peers};
 
 /// Longest wait for a ceremony of four members.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -208,4 +209,61 @@ async fn another_roster_is_not_mixed_with_a_ceremony_that_has_begun() {
     let mut rng = ChaCha20Rng::seed_from_u64(5);
     let end = run(participant, &mut rng, |_| {}, CancellationToken::new()).await;
     assert!(matches!(end, Err(RunError::OtherRoster)), "{end:?}");
+}
+
+/// A running node, as far as late members are concerned.
+struct LateHelp(CeremonyArchive);
+
+impl PeerService for LateHelp {
+    fn body(&self, _height: u32, _hash: &elements::BlockHash) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn final_blocks(&self, _from: u32, _limit: u32) -> Result<Vec<aquifer_proto::peer::FinalBlock>, String> {
+        Ok(Vec::new())
+    }
+
+    fn ceremony_messages(&self, session: &[u8]) -> Vec<Vec<u8>> {
+        self.0.messages(session)
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_died_at_the_very_end_gets_the_rest_from_running_nodes() {
+    let members = Members::new();
+    let others: Vec<Running> = (0..3).map(|member| members.start(member, 0)).collect();
+    // Delta keeps a copy of its state at the moment when it has stored.
+    let data = members.data(3);
+    let copy = data.path().join("copy");
+    let participant = members.participant(3);
+    let mut rng = ChaCha20Rng::seed_from_u64(7);
+    let keep = |progress: &Progress| {
+        let delta = &progress.0[3];
+        if delta.step == Some(Step::Stored) && !copy.exists() {
+            std::fs::copy(data.ceremony_state(), &copy).unwrap();
+        }
+    };
+    run(participant, &mut rng, keep, CancellationToken::new()).await.unwrap();
+    let mut outcomes = Vec::new();
+    for other in others {
+        outcomes.push(other.end().await.unwrap());
+    }
+    for lost in [data.federation(), data.network(), data.certificate_share(), data.ceremony_messages()] {
+        std::fs::remove_file(lost).unwrap();
+    }
+    std::fs::rename(&copy, data.ceremony_state()).unwrap();
+
+    let federation = outcomes[0].check().unwrap();
+    let stop = CancellationToken::new();
+    let mut nodes = Vec::new();
+    for member in 0..3 {
+        let Participant { data, member, index, listen, .. } = members.participant(member);
+        let service = Arc::new(LateHelp(CeremonyArchive::load(&data).unwrap()));
+        let (events, received) = mpsc::channel(64);
+        let node = Peers::start(&federation, index, member.tls, listen, events, service, stop.clone()).await;
+        nodes.push((node.unwrap(), received));
+    }
+    outcomes.push(members.start(3, 1).end().await.unwrap());
+    stop.cancel();
+    members.check_outcome(&outcomes);
 }

@@ -123,7 +123,8 @@ impl Arguments {
             Command::Roster(arguments) => arguments.run(),
             Command::Ceremony(arguments) => {
                 let config = load()?;
-                logging.start(Some(&config.file.log), "warn")?;
+                // Its own progress is what a person wants to see.
+                logging.start(None, "warn")?;
                 arguments.run(config, if json { ceremony::Shown::Nothing } else { ceremony::Shown::Progress })
             }
             Command::Run(arguments) => {
