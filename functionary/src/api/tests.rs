@@ -164,7 +164,7 @@ impl Served {
         let shutdown = CancellationToken::new();
         let api = Api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let endpoint = Endpoint::from_shared(format!("https://{}", api.address())).unwrap();
-        let (backend, stop) = (Arc::clone(&ledger) as Arc<dyn LedgerBackend>, shutdown.clone());
+        let (backend, stop) = (Arc::<Memory>::clone(&ledger), shutdown.clone());
         let server = tokio::spawn(async move { api.serve(&identity, backend, stop).await });
         let endpoint = endpoint.tls_config(pinned_client("alpha", &certificate)).unwrap();
         Self { ledger, client: LedgerClient::new(endpoint.connect().await.unwrap()), shutdown, server }

@@ -8,6 +8,7 @@ use aquifer_proto::peer::{FetchBlocksRequest, FetchBodyRequest, FetchCeremonyReq
 use bytes::Bytes;
 use elements::BlockHash;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -71,10 +72,14 @@ pub(super) async fn keep_connected(
             if let Some(left) = link.refused() {
                 tokio::time::sleep(left).await;
             }
+            let began = Instant::now();
             match session(&identity, &link, &events).await {
                 Ended::AfterConnected(reason) => {
                     tracing::info!(member = %link.entry.name, reason, "lost the connection to a member");
-                    backoff = Backoff::new();
+                    // A member that accepts and hangs up again and again is not worth more than one that is away.
+                    if began.elapsed() > BACKOFF_LONGEST {
+                        backoff = Backoff::new();
+                    }
                 }
                 Ended::Never(reason) => {
                     tracing::debug!(member = %link.entry.name, reason, "cannot reach a member");

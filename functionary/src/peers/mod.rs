@@ -218,7 +218,7 @@ impl Peers {
     }
 
     /// Sends to every member that is connected. Never waits.
-    pub fn broadcast(&self, message: &PeerMessage) {
+    pub fn broadcast(&self, message: PeerMessage) {
         for link in self.links.all() {
             link.send(message.clone());
         }

@@ -139,7 +139,7 @@ mod tests {
 
     fn transaction(tag: usize, len: usize) -> PeerMessage {
         let mut bytes = vec![0; len];
-        bytes.splice(..8, (tag as u64).to_le_bytes());
+        bytes.splice(..8, tag.to_le_bytes());
         PeerMessage { kind: Some(Kind::Transaction(bytes.into())) }
     }
 

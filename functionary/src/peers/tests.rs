@@ -29,7 +29,8 @@ impl PeerService for Shelf {
 
     fn final_blocks(&self, from: u32, limit: u32) -> Result<Vec<FinalBlock>, String> {
         let blocks = self.blocks.lock().unwrap();
-        Ok(blocks.iter().filter(|block| block.height >= from).take(limit as usize).cloned().collect())
+        let limit = usize::try_from(limit).unwrap();
+        Ok(blocks.iter().filter(|block| block.height >= from).take(limit).cloned().collect())
     }
 
     fn ceremony_messages(&self, session: &[u8]) -> Vec<Vec<u8>> {
@@ -73,7 +74,7 @@ impl Node {
         let (sender, events) = mpsc::channel(64);
         let (shelf, shutdown) = (Arc::new(Shelf::default()), CancellationToken::new());
         let listen = addresses[usize::from(me)];
-        let service: Arc<dyn PeerService> = Arc::clone(&shelf) as Arc<dyn PeerService>;
+        let service = Arc::<Shelf>::clone(&shelf);
         let running =
             Peers::start_with(directory, identity(me), listen, sender, service, shutdown.clone()).await.unwrap();
         Self { running, events, shelf, shutdown }
@@ -168,7 +169,7 @@ async fn gossip_reaches_every_member_and_names_its_sender() {
     beta.connected_to(vec![0, 2]).await;
     gamma.connected_to(vec![0, 1]).await;
 
-    alpha.peers().broadcast(&vote("from alpha"));
+    alpha.peers().broadcast(vote("from alpha"));
     assert_eq!(beta.message_from(0).await, vote("from alpha"));
     assert_eq!(gamma.message_from(0).await, vote("from alpha"));
     gamma.peers().send(MemberIndex(1), vote("for beta"));
@@ -182,9 +183,9 @@ async fn gossip_reaches_every_member_and_names_its_sender() {
     let mut beta = Node::start(1, &addresses).await;
     beta.connected_to(vec![0, 2]).await;
     alpha.connected_to(vec![1]).await;
-    alpha.peers().broadcast(&vote("again"));
+    alpha.peers().broadcast(vote("again"));
     assert_eq!(beta.message_from(0).await, vote("again"));
-    beta.peers().broadcast(&vote("back"));
+    beta.peers().broadcast(vote("back"));
     assert_eq!(alpha.message_from(1).await, vote("back"));
     assert_eq!(gamma.message_from(1).await, vote("back"));
     for node in [alpha, beta, gamma] {
@@ -258,7 +259,7 @@ async fn a_disconnected_member_is_kept_out_in_both_directions_and_then_comes_bac
 
     alpha.connected_to(vec![1]).await;
     beta.connected_to(vec![0]).await;
-    beta.peers().broadcast(&vote("forgiven"));
+    beta.peers().broadcast(vote("forgiven"));
     assert_eq!(alpha.message_from(1).await, vote("forgiven"));
     alpha.stop().await;
     beta.stop().await;
