@@ -1,1 +1,14 @@
-//! placeholder
+//! The node of a federation member: `aquiferd`.
+//!
+//! All input and output of the node lives here: storage, the parent chain, the networks, the mempool, the APIs. What is
+//! valid is decided in `aquifer-assets`, who agrees and signs in `aquifer-federation`.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod ceremony;
+pub mod cli;
+pub mod config;
+pub mod files;
+pub mod identity;
+pub mod peers;
