@@ -39,8 +39,7 @@ pub(super) async fn run(parent: Parent, interval: Duration, mut stop: watch::Rec
 fn round(parent: &Parent, stop: &watch::Receiver<bool>) {
     let outcome = parent.shared.client.tip().map_err(FollowError::from).and_then(|tip| {
         parent.set_state(ParentState::Healthy { height: tip.height, hash: tip.hash });
-        follow(parent, &tip, stop)?;
-        parent.publish_deposits()
+        follow(parent, &tip, stop)
     });
     match outcome {
         Ok(()) => {}
@@ -60,6 +59,7 @@ fn follow(parent: &Parent, tip: &ParentTip, stop: &watch::Receiver<bool>) -> Res
         let Some(position) = position else {
             // The first start: what came before has been watched by nobody.
             parent.store().restart_at(tip)?;
+            parent.changed();
             return Ok(());
         };
         if position.hash == tip.hash || *stop.borrow() {
@@ -84,6 +84,7 @@ fn follow(parent: &Parent, tip: &ParentTip, stop: &watch::Receiver<bool>) -> Res
             tracing::info!(outpoint = %deposit.outpoint, amount_sat = deposit.amount_sat, height, "deposit seen");
         }
         parent.store().connect(&ParentTip { height, hash }, &deposits)?;
+        parent.changed();
     }
 }
 
@@ -100,6 +101,7 @@ fn take_back(parent: &Parent, position: &ParentTip) -> Result<(), FollowError> {
             .ok_or_else(|| ParentError::Syncing(format!("its chain has become shorter than {height} blocks")))?;
         parent.store().restart_at(&ParentTip { height, hash })?;
     }
+    parent.changed();
     Ok(())
 }
 

@@ -117,7 +117,7 @@ struct Shared {
     store: Mutex<ParentStore>,
     /// Every watched script and its claim script; a copy of what the store holds.
     watched: Mutex<HashMap<ScriptBuf, elements::Script>>,
-    watchers: Mutex<HashMap<elements::Script, watch::Sender<Vec<DepositStatus>>>>,
+    changes: watch::Sender<u64>,
     asked: Notify,
 }
 
@@ -143,7 +143,7 @@ impl Parent {
                 state: watch::Sender::new(ParentState::Unhealthy { reason }),
                 store: Mutex::new(store),
                 watched: Mutex::new(watched),
-                watchers: Mutex::default(),
+                changes: watch::Sender::new(0),
                 asked: Notify::new(),
             }),
         };
@@ -159,6 +159,12 @@ impl Parent {
     /// Tells every change of the state, new blocks included.
     pub fn subscribe(&self) -> watch::Receiver<ParentState> {
         self.shared.state.subscribe()
+    }
+
+    /// A counter that moves whenever the state or a deposit has changed. Who watches a deposit asks again when it moves,
+    /// and so never misses a state that lasts.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
     }
 
     /// Asks bitcoind for news at once rather than at the next interval.
@@ -193,8 +199,6 @@ impl Parent {
     /// Watches for deposits to the addresses of a claim script: those valid at `height` of our chain and those of the
     /// epoch after it. The watch survives restarts. `paid_by` names a transaction that may have been mined before.
     ///
-    /// The receiver holds the deposits in the best chain, oldest first, and hears of each change.
-    ///
     /// # Errors
     ///
     /// The claim script has no deposit address; the watch cannot be stored. That bitcoind cannot be asked for `paid_by` is
@@ -204,7 +208,7 @@ impl Parent {
         claim_script: &elements::Script,
         height: u32,
         paid_by: Option<Txid>,
-    ) -> Result<watch::Receiver<Vec<DepositStatus>>, WatchError> {
+    ) -> Result<(), WatchError> {
         let scripts = self.deposit_scripts(claim_script, height)?;
         let forgotten = self.store().watch(claim_script, &scripts)?;
         {
@@ -219,11 +223,7 @@ impl Parent {
         {
             tracing::warn!(%txid, %error, "an earlier deposit could not be looked up");
         }
-        let mut watchers = self.shared.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = self.deposits(claim_script)?;
-        let sender = watchers.entry(claim_script.clone()).or_default();
-        sender.send_if_modified(|known| replace(known, current));
-        Ok(sender.subscribe())
+        Ok(())
     }
 
     /// The deposits to the addresses of a claim script that are in the best chain, oldest first.
@@ -303,14 +303,21 @@ impl Parent {
     }
 
     fn set_state(&self, new: ParentState) {
-        self.shared.state.send_if_modified(|state| {
+        let changed = self.shared.state.send_if_modified(|state| {
             match (state.problem(), new.problem()) {
                 (None, Some(reason)) => tracing::warn!(reason, "the parent chain cannot be relied upon"),
                 (Some(_), None) => tracing::info!("the parent chain is followed"),
                 _ => {}
             }
-            replace(state, new)
+            if *state == new {
+                return false;
+            }
+            *state = new;
+            true
         });
+        if changed {
+            self.changed();
+        }
     }
 
     fn store(&self) -> MutexGuard<'_, ParentStore> {
@@ -352,19 +359,14 @@ impl Parent {
         // A block that the follower has yet to scan is left to it, so that a reorganisation takes back what it removed.
         if store.position()?.is_some_and(|position| position.height >= height) {
             store.add_deposits(&deposits)?;
+            drop(store);
+            self.changed();
         }
         Ok(())
     }
 
-    /// Tells the watchers what has changed, and forgets those who no longer listen.
-    fn publish_deposits(&self) -> Result<(), FollowError> {
-        let mut watchers = self.shared.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        watchers.retain(|_, sender| !sender.is_closed());
-        for (claim_script, sender) in watchers.iter() {
-            let current = self.deposits(claim_script)?;
-            sender.send_if_modified(|known| replace(known, current));
-        }
-        Ok(())
+    fn changed(&self) {
+        self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -377,13 +379,4 @@ fn deposits_of_transaction(
     let mut deposits = deposits::find_deposits(block, height, wanted);
     deposits.retain(|deposit| deposit.outpoint.txid == *txid);
     deposits
-}
-
-/// Puts `new` in the place of `old`; says whether that changed anything.
-fn replace<T: PartialEq>(old: &mut T, new: T) -> bool {
-    if *old == new {
-        return false;
-    }
-    *old = new;
-    true
 }

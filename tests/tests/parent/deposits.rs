@@ -44,23 +44,27 @@ async fn a_deposit_confirms_and_is_ready_with_a_proof_that_a_claim_can_show() {
         bitcoind.mine_rewards(1).unwrap();
         let member = Member::start(&bitcoind);
         member.catch_up(&bitcoind).await;
-        let mut deposits = member.parent.watch_deposit(&claim_script(1), height, None).unwrap();
-        let mut others = member.parent.watch_deposit(&claim_script(2), height, None).unwrap();
-        assert!(deposits.borrow().is_empty());
+        member.watch(1, height);
+        member.watch(2, height);
+        assert!(member.deposits(1).is_empty());
 
         let address = deposit_address(&member.params, height, &claim_script(1), Network::Regtest).unwrap();
         let txid = bitcoind.send_to(&address, AMOUNT_SAT).unwrap();
         bitcoind.mine(1).unwrap();
-        let seen = wait(&mut deposits, |deposits| !deposits.is_empty()).await;
+        let seen = member.wait_deposits(1, |deposits| !deposits.is_empty()).await;
         assert_eq!((seen.len(), seen[0].outpoint.txid, seen[0].amount_sat), (1, txid, AMOUNT_SAT));
         assert_eq!((seen[0].confirmations, seen[0].needed_confirmations), (1, 8));
         assert_eq!(seen[0].progress, DepositProgress::Confirming);
 
         bitcoind.mine(6).unwrap();
-        let seen = wait(&mut deposits, |deposits| deposits[0].confirmations == 7).await;
+        let seen = member
+            .wait_deposits(1, |deposits| deposits.first().is_some_and(|deposit| deposit.confirmations == 7))
+            .await;
         assert_eq!(seen[0].progress, DepositProgress::Confirming);
         bitcoind.mine(1).unwrap();
-        let seen = wait(&mut deposits, |deposits| deposits[0].confirmations == 8).await;
+        let seen = member
+            .wait_deposits(1, |deposits| deposits.first().is_some_and(|deposit| deposit.confirmations == 8))
+            .await;
 
         let context = TxContext { params: &member.params, height, median_time_past: 0 };
         let claimed = check_pegin(&context, &claim(&seen[0], 1), 0).unwrap();
@@ -74,7 +78,7 @@ async fn a_deposit_confirms_and_is_ready_with_a_proof_that_a_claim_can_show() {
         let proof: String = bitcoind.client().unwrap().call("gettxoutproof", &args).unwrap();
         let DepositProgress::Ready { proof: ours, .. } = &seen[0].progress else { panic!("{seen:?}") };
         assert_eq!(hex::encode(ours), proof);
-        assert!(others.borrow_and_update().is_empty());
+        assert!(member.deposits(2).is_empty());
     }
 }
 
@@ -90,7 +94,7 @@ async fn a_watch_survives_a_restart_and_finds_what_was_mined_meanwhile_and_befor
     let early = bitcoind.send_to(&address(1), AMOUNT_SAT).unwrap();
     bitcoind.mine(1).unwrap();
     member.catch_up(&bitcoind).await;
-    member.parent.watch_deposit(&claim_script(2), LATER_EPOCH, None).unwrap();
+    member.watch(2, LATER_EPOCH);
 
     let late = bitcoind.send_to(&address(2), AMOUNT_SAT).unwrap();
     let member = {
@@ -99,15 +103,17 @@ async fn a_watch_survives_a_restart_and_finds_what_was_mined_meanwhile_and_befor
         bitcoind.mine_to(2, &address).unwrap();
         restarted.await
     };
-    let mut second = member.parent.watch_deposit(&claim_script(2), LATER_EPOCH, None).unwrap();
-    let seen = wait(&mut second, |deposits| deposits.first().is_some_and(|deposit| deposit.confirmations == 2)).await;
+    let seen =
+        member.wait_deposits(2, |deposits| deposits.first().is_some_and(|deposit| deposit.confirmations == 2)).await;
     assert_eq!(seen[0].outpoint.txid, late);
 
     member.catch_up(&bitcoind).await;
     let parent = member.parent.clone();
     let first = blocking(move || {
-        assert!(parent.watch_deposit(&claim_script(1), LATER_EPOCH, None).unwrap().borrow().is_empty());
-        parent.watch_deposit(&claim_script(1), LATER_EPOCH, Some(early)).unwrap().borrow().clone()
+        parent.watch_deposit(&claim_script(1), LATER_EPOCH, None).unwrap();
+        assert!(parent.deposits(&claim_script(1)).unwrap().is_empty());
+        parent.watch_deposit(&claim_script(1), LATER_EPOCH, Some(early)).unwrap();
+        parent.deposits(&claim_script(1)).unwrap()
     })
     .await;
     assert_eq!((first.len(), first[0].outpoint.txid, first[0].confirmations), (1, early, 3));
@@ -119,11 +125,12 @@ async fn without_bitcoind_depth_is_unknown_and_when_it_is_back_the_watch_goes_on
     bitcoind.mine_rewards(1).unwrap();
     let member = Member::start(&bitcoind);
     member.catch_up(&bitcoind).await;
-    let mut deposits = member.parent.watch_deposit(&claim_script(1), LATER_EPOCH, None).unwrap();
+    member.watch(1, LATER_EPOCH);
     let address = deposit_address(&member.params, LATER_EPOCH, &claim_script(1), Network::Regtest).unwrap();
     let txid = bitcoind.send_to(&address, AMOUNT_SAT).unwrap();
     bitcoind.mine(8).unwrap();
-    let seen = wait(&mut deposits, |deposits| deposits.first().is_some_and(|deposit| deposit.confirmations == 8)).await;
+    let seen =
+        member.wait_deposits(1, |deposits| deposits.first().is_some_and(|deposit| deposit.confirmations == 8)).await;
     let block = block_of(&seen[0]);
     let mut state = member.parent.subscribe();
 
@@ -138,7 +145,7 @@ async fn without_bitcoind_depth_is_unknown_and_when_it_is_back_the_watch_goes_on
     bitcoind.restart().unwrap();
     wait(&mut state, |state| state.problem().is_none()).await;
     bitcoind.mine(1).unwrap();
-    wait(&mut deposits, |deposits| deposits[0].confirmations == 9).await;
+    member.wait_deposits(1, |deposits| deposits.first().is_some_and(|deposit| deposit.confirmations == 9)).await;
     let parent = member.parent.clone();
     let verdict = blocking(move || parent.deposit_depth(&txid, &block)).await;
     assert_eq!(verdict, DepthVerdict::Deep { confirmations: 9 });
@@ -150,11 +157,12 @@ async fn a_reorganisation_takes_a_deposit_back() {
     bitcoind.mine_rewards(1).unwrap();
     let member = Member::start(&bitcoind);
     member.catch_up(&bitcoind).await;
-    let mut deposits = member.parent.watch_deposit(&claim_script(1), LATER_EPOCH, None).unwrap();
+    member.watch(1, LATER_EPOCH);
     let address = deposit_address(&member.params, LATER_EPOCH, &claim_script(1), Network::Regtest).unwrap();
     let txid = bitcoind.send_to(&address, AMOUNT_SAT).unwrap();
     let blocks = bitcoind.mine(8).unwrap();
-    let seen = wait(&mut deposits, |deposits| deposits.first().is_some_and(|deposit| deposit.confirmations == 8)).await;
+    let seen =
+        member.wait_deposits(1, |deposits| deposits.first().is_some_and(|deposit| deposit.confirmations == 8)).await;
     assert_eq!(block_of(&seen[0]), blocks[0]);
 
     // A longer chain of empty blocks without the deposit.
@@ -166,7 +174,7 @@ async fn a_reorganisation_takes_a_deposit_back() {
         let made: Value = client.call("generateblock", &[json!(miner), json!([])]).unwrap();
         tips.push(made["hash"].as_str().unwrap().to_owned());
     }
-    wait(&mut deposits, Vec::is_empty).await;
+    member.wait_deposits(1, <[_]>::is_empty).await;
     let parent = member.parent.clone();
     member.catch_up(&bitcoind).await;
     let verdict = blocking(move || parent.deposit_depth(&txid, &blocks[0])).await;
@@ -174,7 +182,7 @@ async fn a_reorganisation_takes_a_deposit_back() {
 
     // It is mined again, in another block, and has to grow deep again.
     let again = bitcoind.mine(1).unwrap();
-    let seen = wait(&mut deposits, |deposits| !deposits.is_empty()).await;
+    let seen = member.wait_deposits(1, |deposits| !deposits.is_empty()).await;
     assert_eq!((seen[0].outpoint.txid, seen[0].confirmations), (txid, 1));
     let parent = member.parent.clone();
     let verdict = blocking(move || parent.deposit_depth(&txid, &again[0])).await;

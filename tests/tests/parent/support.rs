@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aquifer_assets::chain::ChainParams;
-use aquifer_functionary::parent::{Following, Parent, ParentConfig, ParentState};
+use aquifer_functionary::parent::{DepositStatus, Following, Parent, ParentConfig, ParentState};
 use aquifer_tests::bitcoind::Bitcoind;
 use bitcoin::secp256k1::{PublicKey, SECP256K1, SecretKey};
 use tempfile::TempDir;
@@ -73,6 +73,31 @@ impl Member {
     pub(crate) async fn restart(self) -> Self {
         self.following.stop().await;
         Self::open(self.config, self.params, self.folder)
+    }
+
+    /// Watches for deposits of a user.
+    pub(crate) fn watch(&self, user: u8, height: u32) {
+        self.parent.watch_deposit(&claim_script(user), height, None).unwrap();
+    }
+
+    /// The deposits of a user.
+    pub(crate) fn deposits(&self, user: u8) -> Vec<DepositStatus> {
+        self.parent.deposits(&claim_script(user)).unwrap()
+    }
+
+    /// Waits until the deposits of a user are as they should be.
+    pub(crate) async fn wait_deposits(
+        &self,
+        user: u8,
+        mut fits: impl FnMut(&[DepositStatus]) -> bool,
+    ) -> Vec<DepositStatus> {
+        let mut seen = Vec::new();
+        wait(&mut self.parent.changes(), |_| {
+            seen = self.deposits(user);
+            fits(&seen)
+        })
+        .await;
+        seen
     }
 
     /// Waits until it has seen bitcoind's best block.
