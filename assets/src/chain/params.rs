@@ -234,3 +234,59 @@ impl ChainParams {
         super::genesis::bytes(self)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::fixtures::params;
+
+    #[test]
+    fn parameters_of_a_federation_are_accepted() {
+        assert_eq!(params().check(), Ok(()));
+    }
+
+    #[test]
+    fn parameters_survive_json_and_unknown_fields_are_refused() {
+        let text = serde_json::to_string(&params()).unwrap();
+        assert!(text.contains("\"parent_pow_limit\":\"7fffff"), "{text}");
+        assert_eq!(serde_json::from_str::<ChainParams>(&text).unwrap(), params());
+        let more = text.replacen('{', "{\"surprise\":1,", 1);
+        assert!(serde_json::from_str::<ChainParams>(&more).unwrap_err().to_string().contains("surprise"));
+        let short = text.replace("\"7fffff", "\"7fff");
+        assert!(serde_json::from_str::<ChainParams>(&short).unwrap_err().to_string().contains("32 bytes"));
+    }
+
+    #[test]
+    fn unusable_parameters_are_refused_by_name() {
+        let with = |change: fn(&mut ChainParams)| {
+            let mut params = params();
+            change(&mut params);
+            params.check().unwrap_err()
+        };
+        assert!(matches!(with(|p| p.name = "A".into()), ParamsError::Name(_)));
+        assert!(matches!(with(|p| p.name = "../x".into()), ParamsError::Name(_)));
+        assert!(matches!(with(|p| p.name = "liquidv1".into()), ParamsError::ReservedName(_)));
+        assert_eq!(with(|p| p.signed_blocks = false), ParamsError::Unsupported("con_signed_blocks"));
+        assert_eq!(with(|p| p.has_parent_chain = false), ParamsError::Unsupported("con_has_parent_chain"));
+        assert_eq!(with(|p| p.signblock_script = Script::new()), ParamsError::NotMultisig("signblock_script"));
+        assert_eq!(
+            with(|p| p.fedpeg_script = p.fedpeg_script.to_v0_p2wsh()),
+            ParamsError::NotMultisig("fedpeg_script")
+        );
+        assert_eq!(with(|p| p.epoch_length_blocks = 0), ParamsError::Zero("epoch_length_blocks"));
+        assert_eq!(with(|p| p.total_valid_epochs = 0), ParamsError::Zero("total_valid_epochs"));
+        assert_eq!(with(|p| p.extension_space.clear()), ParamsError::ExtensionSpaceEmpty);
+        assert_eq!(with(|p| p.extension_space.push(vec![2; 33])), ParamsError::ExtensionEntry(33));
+    }
+
+    #[test]
+    fn the_signature_limit_must_hold_the_largest_witness() {
+        // Two signatures of up to 72 bytes with their lengths, the script of 105 with its own, the empty item, the count.
+        let mut params = params();
+        params.max_block_signature_size = 254;
+        assert_eq!(params.check(), Ok(()));
+        params.max_block_signature_size = 253;
+        assert_eq!(params.check(), Err(ParamsError::SignatureLimit { needed: 254, limit: 253 }));
+    }
+}

@@ -372,4 +372,4 @@ pub(crate) fn verify_success(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -63,6 +63,14 @@ impl Room {
     }
 }
 
+/// A federation after its ceremony, with the share of every member.
+pub(crate) fn federation_with_shares(count: usize) -> (crate::federation::Federation, Vec<BlsShare>) {
+    let mut room = Room::new(count, 1);
+    room.run().unwrap();
+    let federation = room.members[0].outcome().unwrap().0.check().unwrap();
+    (federation, room.members.iter().map(|member| member.outcome().unwrap().1).collect())
+}
+
 #[test]
 fn four_members_make_a_key() {
     let mut room = Room::new(4, 1);
