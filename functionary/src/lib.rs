@@ -7,8 +7,13 @@
 
 pub mod api;
 pub mod ceremony;
+pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod files;
 pub mod identity;
+pub mod mempool;
+pub mod parent;
 pub mod peers;
+pub mod peg;
+pub mod store;
