@@ -6,10 +6,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod binaries;
+pub mod bitcoind;
+pub mod devnet;
+pub mod elementsd;
 pub mod error;
 pub mod interrupt;
+pub mod json;
+pub mod member;
 pub mod ports;
 pub mod process;
+pub mod turn;
 pub mod wait;
+pub mod wallet;
 
 pub use error::HarnessError;
