@@ -58,7 +58,11 @@ fn build() -> Result<Binaries, HarnessError> {
     let messages = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let status = output.status.to_string();
-        return Err(HarnessError::Failed { command: shown, status, output: "see the compiler's messages above".into() });
+        return Err(HarnessError::Failed {
+            command: shown,
+            status,
+            output: "see the compiler's messages above".into(),
+        });
     }
     let find = |name: &str| {
         executable(&messages, name).ok_or_else(|| HarnessError::Output {

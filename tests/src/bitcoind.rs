@@ -288,7 +288,12 @@ pub struct Rpc {
 }
 
 impl Rpc {
-    fn new(url: &str, cookie: &Path) -> Result<Self, HarnessError> {
+    /// A client of a node at a URL, with the login of its cookie file.
+    ///
+    /// # Errors
+    ///
+    /// There is no cookie file: the node is not up.
+    pub fn new(url: &str, cookie: &Path) -> Result<Self, HarnessError> {
         let login = fs::read_to_string(cookie).map_err(HarnessError::file("read", cookie))?;
         let transport = bitreq_http::Builder::new()
             .url(url)
