@@ -10,6 +10,8 @@
 
 pub mod block;
 pub mod chain;
+#[cfg(test)]
+mod fixtures;
 pub mod peg;
 pub mod proof;
 pub mod script;

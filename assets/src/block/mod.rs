@@ -1,1 +1,21 @@
-//! (see the contract)
+//! Blocks: commitments, building, judging, and what a federation signs.
+
+mod certificate;
+mod check;
+mod coinbase;
+mod dynafed;
+mod error;
+mod merkle;
+mod overlay;
+mod signatures;
+mod template;
+mod weight;
+
+pub use certificate::{Certificate, CertificateError, CertificateKey, certificate_message};
+pub use check::{ChainTip, check_block};
+pub use dynafed::expected_current;
+pub use error::BlockError;
+pub use merkle::{merkle_branch, merkle_root, verify_merkle_branch, witness_commitment};
+pub use signatures::{check_block_signatures, max_witness_size};
+pub use template::{Template, build_block};
+pub use weight::{MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, stricter_block_weight};

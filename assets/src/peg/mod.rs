@@ -1,6 +1,16 @@
 //! The two-way peg as the chain sees it: peg-in witnesses and claims, peg-out scripts.
 
+mod error;
+mod fedpeg;
+mod pegin;
+mod pegout;
+
 use elements::OutPoint;
+
+pub use error::PegError;
+pub use fedpeg::{FedpegProgram, deposit_address, deposit_programs, fedpeg_program, tweak_fedpeg, tweak_scalar};
+pub use pegin::{check_pegin, pegin_witness};
+pub use pegout::{parse_pegout, parse_pegout_script, pegout_script};
 
 /// A peg-out: an output that burns the pegged asset and names where the bitcoin shall go.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,1 +1,120 @@
-//! (see the contract)
+//! Whether a transaction is valid, and what it changes.
+//!
+//! [`verify_transaction`] checks every rule that does not need the block around the transaction: structure, inputs, lock
+//! times, fees, issuances, balance, proofs and scripts. It reads the ledger through a view and changes nothing; it is a
+//! pure function, so the mempool, a voting member and an auditor come to the same verdict, and no verdict is remembered.
+//!
+//! The rules are those of Elements with dynafed active; where ours are stricter, the place says so and why that is safe.
+//! Cheap rules come first. Of scripts and proofs, which are checked side by side, the first in the order of the
+//! transaction decides which error is reported, so errors are deterministic too.
+
+mod amounts;
+mod coinbase;
+mod effects;
+mod error;
+mod fees;
+mod inputs;
+mod issuance;
+mod locktime;
+mod structure;
+
+use elements::{Transaction, TxOut};
+use rayon::prelude::*;
+
+pub use crate::script::sigop_cost;
+pub use coinbase::{CoinbaseError, check_coinbase};
+pub use error::{IssuanceLeg, Outlook, TxError};
+pub use fees::{discount_vsize, fee_in, weight};
+pub use inputs::COINBASE_MATURITY_BLOCKS;
+pub use issuance::issued_assets;
+pub use structure::decode;
+
+use crate::chain::ChainParams;
+use crate::script::{SighashData, verify_spend};
+use crate::state::{ChainView, Effects};
+use amounts::ProofCheck;
+
+/// Most that an explicit value can be, in satoshi: 21 million coins.
+pub const MAX_MONEY: u64 = 2_100_000_000_000_000;
+
+/// Where in the chain a transaction is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct TxContext<'a> {
+    /// The chain.
+    pub params: &'a ChainParams,
+    /// Height of the block that it would be in.
+    pub height: u32,
+    /// Median time past of the block before, in seconds since 1970.
+    pub median_time_past: u32,
+}
+
+/// Checks a transaction against the ledger as `view` shows it, and gives what it changes.
+///
+/// Every rule is checked, except the depth of a peg-in's deposit, which only a node of the parent chain can tell, and what
+/// concerns the block as a whole. Coinbases are refused: see [`check_coinbase`].
+///
+/// # Errors
+/// [`TxError`] with the first rule that is broken.
+pub fn verify_transaction(
+    ctx: &TxContext<'_>,
+    transaction: &Transaction,
+    view: &dyn ChainView,
+) -> Result<Effects, TxError> {
+    structure::check(transaction)?;
+    let fees = fees::check(transaction)?;
+    effects::check_pegouts(ctx.params, transaction)?;
+    let inputs = inputs::resolve(ctx, transaction, view)?;
+    locktime::check(ctx, transaction, &inputs.sources, view)?;
+    let pegged_asset = ctx.params.pegged_asset();
+    let issuances = transaction
+        .input
+        .iter()
+        .zip(&inputs.spent)
+        .enumerate()
+        .map(|(vin, (input, spent))| issuance::resolve(pegged_asset, transaction, vin, input, spent))
+        .collect::<Result<Vec<_>, _>>()?;
+    let incoming = amounts::incoming(&inputs, &issuances)?;
+    let proofs = amounts::check(transaction, &issuances, &incoming)?;
+    let sighash = SighashData::new(transaction, &inputs.spent, ctx.params.genesis_hash());
+    run(&sighash, transaction.input.len(), &proofs)?;
+
+    let mut effects = effects::of(ctx, transaction, inputs);
+    effects.fees = fees;
+    effects.issuances = issuances.into_iter().flatten().map(|issuance| issuance.record).collect();
+    Ok(effects)
+}
+
+/// Checks all scripts and proofs side by side. The error of the first that fails, in order, is the one reported.
+fn run(sighash: &SighashData<'_>, inputs: usize, proofs: &[ProofCheck<'_>]) -> Result<(), TxError> {
+    let scripts = (0..inputs)
+        .into_par_iter()
+        .map(|vin| verify_spend(sighash, vin).map_err(|source| TxError::Script { vin, source }));
+    let proofs = proofs.par_iter().map(ProofCheck::run);
+    match scripts.chain(proofs).find_map_first(Result::err) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// The outputs that a checked transaction spends, in the order of its inputs, with the claim script for peg-ins: what
+/// [`sigop_cost`] and [`crate::script::standard::check_standard`] ask for. `None` if `effects` are not those of this
+/// transaction.
+pub fn spent_outputs(ctx: &TxContext<'_>, transaction: &Transaction, effects: &Effects) -> Option<Vec<TxOut>> {
+    let mut claims = effects.pegins.iter();
+    transaction
+        .input
+        .iter()
+        .map(|input| {
+            if input.is_pegin {
+                claims.next().map(|claim| inputs::pegin_output(ctx, claim))
+            } else {
+                effects.spent.get(&input.previous_output).map(|coin| coin.output.clone())
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod valid_tests;

@@ -1,0 +1,146 @@
+//! The certificate of a block: one BLS signature of the federation under one key that never changes.
+//!
+//! Any k members make it together; a phone can check it without knowing the members. It is the basic BLS scheme with
+//! public keys in G1 (`BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_`), so every standard BLS library can check it too.
+//! What is signed is bound to the chain, the height and the block, under a tag of its own.
+
+use elements::BlockHash;
+use elements::hashes::sha256;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use threshold_crypto::{PublicKey, Signature};
+
+/// Size of a certificate in bytes.
+const CERTIFICATE_SIZE: usize = 97;
+/// The scheme of this version: BLS12-381, keys in G1, signatures in G2.
+const SCHEME_BLS12_381: u8 = 1;
+const TAG: &[u8] = b"aquifer/certificate/v1";
+
+/// A certificate is malformed or does not speak for the block.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// Not 97 bytes.
+    #[error("a certificate has {CERTIFICATE_SIZE} bytes, not {0}")]
+    Length(usize),
+    /// A scheme of the future, or no certificate at all.
+    #[error("unknown certificate scheme {0}; this version knows scheme {SCHEME_BLS12_381}")]
+    Scheme(u8),
+    /// The bytes are no point of the group.
+    #[error("the certificate's signature is not a valid group element")]
+    Signature,
+    /// The bytes are no usable key.
+    #[error("the certificate key is not a valid public key")]
+    Key,
+    /// The federation did not sign this block of this chain at this height.
+    #[error("the certificate does not match block {block} at height {height}")]
+    Mismatch {
+        /// Height that was asked about.
+        height: u32,
+        /// Block that was asked about.
+        block: BlockHash,
+    },
+}
+
+/// What a certificate signs: a tagged hash of the chain, the height (little-endian) and the block hash.
+pub fn certificate_message(genesis: &BlockHash, height: u32, block: &BlockHash) -> [u8; 32] {
+    let tag = sha256::Hash::hash(TAG).to_byte_array();
+    let parts: [&[u8]; 5] = [&tag, &tag, &genesis.to_byte_array(), &height.to_le_bytes(), &block.to_byte_array()];
+    sha256::Hash::hash(&parts.concat()).to_byte_array()
+}
+
+/// A certificate: a scheme byte and the signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate(Signature);
+
+impl Certificate {
+    /// Wraps a combined signature of the federation.
+    pub fn new(signature: Signature) -> Self {
+        Self(signature)
+    }
+
+    /// The 97 bytes that are stored and sent.
+    pub fn to_bytes(&self) -> [u8; CERTIFICATE_SIZE] {
+        let mut bytes = [SCHEME_BLS12_381; CERTIFICATE_SIZE];
+        for (to, from) in bytes.iter_mut().skip(1).zip(self.0.to_bytes()) {
+            *to = from;
+        }
+        bytes
+    }
+
+    /// Reads a certificate.
+    ///
+    /// # Errors
+    /// If the length, the scheme or the signature's encoding is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CertificateError> {
+        if bytes.len() != CERTIFICATE_SIZE {
+            return Err(CertificateError::Length(bytes.len()));
+        }
+        let (scheme, signature) = bytes.split_first().ok_or(CertificateError::Length(0))?;
+        if *scheme != SCHEME_BLS12_381 {
+            return Err(CertificateError::Scheme(*scheme));
+        }
+        let signature = <[u8; 96]>::try_from(signature).map_err(|_| CertificateError::Length(bytes.len()))?;
+        Signature::from_bytes(signature).map(Self).map_err(|_| CertificateError::Signature)
+    }
+}
+
+/// The key that certificates are checked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateKey(PublicKey);
+
+impl CertificateKey {
+    /// Wraps the federation's public key.
+    ///
+    /// # Errors
+    /// If it is the neutral element, under which anything would verify.
+    pub fn new(key: PublicKey) -> Result<Self, CertificateError> {
+        let bytes = key.to_bytes();
+        // Compressed encoding of the neutral element: the compression and infinity bits, then zeros.
+        let neutral = bytes.first() == Some(&0xc0) && bytes.iter().skip(1).all(|byte| *byte == 0);
+        if neutral { Err(CertificateError::Key) } else { Ok(Self(key)) }
+    }
+
+    /// The compressed key.
+    pub fn to_bytes(&self) -> [u8; 48] {
+        self.0.to_bytes()
+    }
+
+    /// Reads a compressed key.
+    ///
+    /// # Errors
+    /// If the bytes are no element of the group, or its neutral one.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CertificateError> {
+        let bytes = <[u8; 48]>::try_from(bytes).map_err(|_| CertificateError::Key)?;
+        Self::new(PublicKey::from_bytes(bytes).map_err(|_| CertificateError::Key)?)
+    }
+
+    /// Checks that the federation certified this block of this chain at this height.
+    ///
+    /// # Errors
+    /// [`CertificateError::Mismatch`] if it did not.
+    pub fn verify(
+        &self,
+        certificate: &Certificate,
+        genesis: &BlockHash,
+        height: u32,
+        block: &BlockHash,
+    ) -> Result<(), CertificateError> {
+        if self.0.verify(&certificate.0, certificate_message(genesis, height, block)) {
+            Ok(())
+        } else {
+            Err(CertificateError::Mismatch { height, block: *block })
+        }
+    }
+}
+
+impl Serialize for CertificateKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        crate::chain::hex_fields::bytes::serialize(&self.to_bytes(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for CertificateKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = crate::chain::hex_fields::bytes::deserialize(deserializer)?;
+        Self::from_bytes(&bytes).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,194 @@
+//! Judging a block: everything but the header's signatures, which come after the decision.
+//!
+//! The rules are Elements' for a chain with dynafed active. Cheap rules come first, so that a hostile block costs little
+//! before it is refused. In three places the rules are stricter than Elements', which is safe for those who sign the
+//! blocks: no proposals of new parameters, the weight counts the largest signatures, no peg-outs from the coinbase.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use elements::{AssetId, Block, BlockExtData, BlockHash, BlockHeader, Transaction, TxOut, Txid};
+
+use super::merkle::has_repeated_nodes;
+use super::overlay::Overlay;
+use super::{
+    BlockError, MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, coinbase, expected_current, merkle_root, stricter_block_weight,
+};
+use crate::chain::ChainParams;
+use crate::state::{ChainView, Effects};
+use crate::transaction::{TxContext, sigop_cost, verify_transaction};
+
+/// How far a block may be ahead of the clock, in seconds.
+const MAX_FUTURE_SECONDS: u32 = 2 * 60 * 60;
+/// Version bits that Elements reserves in dynafed headers: 23 to 26.
+const RESERVED_VERSION_BITS: u32 = 0x0780_0000;
+/// Least block version: BIPs 34, 65 and 66 are in force from the start.
+const MIN_VERSION: u32 = 4;
+
+/// What the rules must know of the chain before the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainTip {
+    /// Height of the last block.
+    pub height: u32,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Median of the times of the last eleven blocks, in seconds since 1970.
+    pub median_time_past: u32,
+}
+
+/// Judges a block on top of `tip`, whose state `view` answers from.
+///
+/// `now` is the clock in seconds since 1970. Transactions may spend what earlier ones of the block made. In the returned
+/// effects, `burned` also has the fees that the coinbase did not collect.
+///
+/// # Errors
+/// The first rule found broken; [`BlockError::View`] if the state could not be read, which says nothing of the block.
+pub fn check_block(
+    params: &ChainParams,
+    tip: &ChainTip,
+    block: &Block,
+    view: &dyn ChainView,
+    now: u32,
+) -> Result<Effects, BlockError> {
+    check_header(params, tip, &block.header, now)?;
+    let weight = stricter_block_weight(block);
+    if weight > MAX_BLOCK_WEIGHT {
+        return Err(BlockError::Weight { weight });
+    }
+    let txids: Vec<Txid> = block.txdata.iter().map(Transaction::txid).collect();
+    check_merkle_root(&block.header, &txids)?;
+    let (coinbase, transactions) = block.txdata.split_first().ok_or(BlockError::CoinbaseMissing)?;
+    if !coinbase.is_coinbase() {
+        return Err(BlockError::CoinbaseMissing);
+    }
+    if let Some(index) = transactions.iter().position(Transaction::is_coinbase) {
+        return Err(BlockError::CoinbaseSecond { position: index.saturating_add(1) });
+    }
+    coinbase::check_form(coinbase, block.header.height)?;
+    coinbase::check_witness_commitment(block, coinbase)?;
+    check_unique(&txids, view)?;
+    check_contents(params, tip, block, view)
+}
+
+fn check_header(params: &ChainParams, tip: &ChainTip, header: &BlockHeader, now: u32) -> Result<(), BlockError> {
+    let BlockExtData::Dynafed { current, proposed, .. } = &header.ext else {
+        return Err(BlockError::NotDynafed);
+    };
+    if header.version < MIN_VERSION || header.version & RESERVED_VERSION_BITS != 0 || header.version >> 31 != 0 {
+        return Err(BlockError::Version(header.version));
+    }
+    if header.prev_blockhash != tip.hash {
+        return Err(BlockError::PreviousBlock { found: header.prev_blockhash, expected: tip.hash });
+    }
+    let expected = tip.height.saturating_add(1);
+    if header.height != expected {
+        return Err(BlockError::Height { found: header.height, expected });
+    }
+    if header.time <= tip.median_time_past {
+        return Err(BlockError::TimeTooOld { time: header.time, median_time_past: tip.median_time_past });
+    }
+    if header.time > now.saturating_add(MAX_FUTURE_SECONDS) {
+        return Err(BlockError::TimeTooNew { time: header.time, now });
+    }
+    if *current != expected_current(params, header.height) {
+        return Err(BlockError::DynafedCurrent { height: header.height });
+    }
+    if !proposed.is_null() {
+        return Err(BlockError::DynafedProposal { height: header.height });
+    }
+    Ok(())
+}
+
+fn check_merkle_root(header: &BlockHeader, txids: &[Txid]) -> Result<(), BlockError> {
+    let expected = merkle_root(txids);
+    if header.merkle_root != expected {
+        return Err(BlockError::MerkleRoot { found: header.merkle_root, expected });
+    }
+    if has_repeated_nodes(txids) { Err(BlockError::MerkleMutated) } else { Ok(()) }
+}
+
+/// BIP 30: no transaction may have the name of one that is not wholly spent, or of another in the block.
+fn check_unique(txids: &[Txid], view: &dyn ChainView) -> Result<(), BlockError> {
+    let mut seen = BTreeSet::new();
+    for txid in txids {
+        if !seen.insert(*txid) || view.has_unspent_outputs(txid)? {
+            return Err(BlockError::DuplicateTransaction(*txid));
+        }
+    }
+    Ok(())
+}
+
+/// Verifies the transactions in order, then what the coinbase takes.
+fn check_contents(
+    params: &ChainParams,
+    tip: &ChainTip,
+    block: &Block,
+    view: &dyn ChainView,
+) -> Result<Effects, BlockError> {
+    let (coinbase, transactions) = block.txdata.split_first().ok_or(BlockError::CoinbaseMissing)?;
+    let context = TxContext { params, height: block.header.height, median_time_past: tip.median_time_past };
+    let mut overlay = Overlay::new(view);
+    let mut total = Effects::default();
+    let mut sigops = sigop_cost(coinbase, &[]);
+    check_sigops(sigops)?;
+    for (position, tx) in (1..).zip(transactions) {
+        let mut effects = verify_transaction(&context, tx, &overlay).map_err(|source| BlockError::Transaction {
+            position,
+            txid: tx.txid(),
+            source: Box::new(source),
+        })?;
+        sigops = sigops.saturating_add(sigop_cost(tx, &spent_outputs(params, tx, &effects)));
+        check_sigops(sigops)?;
+        overlay.apply(&effects);
+        total.pegins.append(&mut effects.pegins);
+        total.pegouts.append(&mut effects.pegouts);
+        total.issuances.append(&mut effects.issuances);
+        add_fees(&mut total.fees, &effects.fees)?;
+        add_amounts(&mut total.burned, &effects.burned);
+    }
+    let collected = coinbase::check_amounts(coinbase, block.header.height, &total.fees)?;
+    add_amounts(&mut total.burned, &collected.burned);
+    (total.spent, total.created) = overlay.into_difference();
+    total.created.extend(collected.created);
+    Ok(total)
+}
+
+fn check_sigops(cost: u64) -> Result<(), BlockError> {
+    if cost > MAX_BLOCK_SIGOPS_COST { Err(BlockError::Sigops { cost }) } else { Ok(()) }
+}
+
+fn add_fees(sums: &mut BTreeMap<AssetId, u64>, fees: &BTreeMap<AssetId, u64>) -> Result<(), BlockError> {
+    for (asset, amount) in fees {
+        let sum = sums.entry(*asset).or_default();
+        *sum = sum.checked_add(*amount).ok_or(BlockError::FeeOverflow(*asset))?;
+    }
+    Ok(())
+}
+
+/// Sums that are reported, not judged.
+fn add_amounts(sums: &mut BTreeMap<AssetId, u64>, amounts: &BTreeMap<AssetId, u64>) {
+    for (asset, amount) in amounts {
+        let sum = sums.entry(*asset).or_default();
+        *sum = sum.saturating_add(*amount);
+    }
+}
+
+/// The outputs a verified transaction spends, in the order of its inputs. A peg-in spends an output of the deposit's
+/// amount to the claim script, as far as scripts can see.
+fn spent_outputs(params: &ChainParams, tx: &Transaction, effects: &Effects) -> Vec<TxOut> {
+    let pegin = |deposit: bitcoin::OutPoint| {
+        effects.pegins.iter().find(|claim| claim.deposit == deposit).map(|claim| TxOut {
+            asset: elements::confidential::Asset::Explicit(params.pegged_asset()),
+            value: elements::confidential::Value::Explicit(claim.amount_sat),
+            nonce: elements::confidential::Nonce::Null,
+            script_pubkey: claim.claim_script.clone(),
+            witness: elements::TxOutWitness::default(),
+        })
+    };
+    tx.input
+        .iter()
+        .filter_map(|input| match input.pegin_prevout() {
+            Some(deposit) => pegin(deposit),
+            None => effects.spent.get(&input.previous_output).map(|coin| coin.output.clone()),
+        })
+        .collect()
+}

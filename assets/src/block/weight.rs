@@ -1,0 +1,37 @@
+//! Limits of a block.
+
+use elements::encode::{VarInt, serialize};
+use elements::{Block, BlockExtData};
+
+/// Largest weight of a block (Elements).
+pub const MAX_BLOCK_WEIGHT: u64 = 4_000_000;
+/// Largest number of signature operations of a block, in the units of BIP 141.
+pub const MAX_BLOCK_SIGOPS_COST: u64 = 80_000;
+/// Weight of a byte outside transaction witnesses.
+const WITNESS_SCALE: u64 = 4;
+
+fn length(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// The weight of a block under whichever implementation counts more.
+///
+/// Elements 23.3 counts the header's signatures once, later versions four times. Four times is never less, so that is
+/// what counts here. A block is judged before it is signed: the signatures count with the most they may take by the
+/// header's own limit, so that signing cannot push an accepted block over the top.
+pub fn stricter_block_weight(block: &Block) -> u64 {
+    let mut header = block.header.clone();
+    header.clear_witness();
+    let signatures = match &block.header.ext {
+        BlockExtData::Dynafed { current, signblock_witness, .. } => {
+            let limit = u64::from(current.signblock_witness_limit().unwrap_or(0));
+            length(serialize(signblock_witness).len()).max(limit)
+        }
+        BlockExtData::Proof { solution, .. } => length(serialize(solution).len()),
+    };
+    // The cleared header still has one byte for the empty witness.
+    let header = length(serialize(&header).len()).saturating_sub(1).saturating_add(signatures);
+    let count = length(VarInt(length(block.txdata.len())).size());
+    let transactions: u64 = block.txdata.iter().map(|tx| length(tx.weight())).sum();
+    header.saturating_add(count).saturating_mul(WITNESS_SCALE).saturating_add(transactions)
+}

@@ -1,0 +1,157 @@
+//! Counting signature operations, as Elements counts them (`script.cpp`, `tx_verify.cpp`).
+
+use elements::{Script, Transaction, TxOut};
+
+use super::spend::witness_program;
+
+const WITNESS_SCALE_FACTOR: u64 = 4;
+const MAX_MULTISIG_KEYS: u64 = 20;
+const OP_PUSHDATA4: u8 = 78;
+const OP_RETURN: u8 = 0x6a;
+
+/// One step of a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Item<'a> {
+    pub(super) opcode: u8,
+    /// What it pushes; empty for other operations.
+    pub(super) data: &'a [u8],
+}
+
+/// The steps of a script. A push that is cut short gives `None` and ends it.
+#[derive(Clone, Debug)]
+pub(super) struct Items<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Items<'a> {
+    pub(super) fn new(script: &'a [u8]) -> Self {
+        Self { rest: script }
+    }
+
+    fn push(&mut self, opcode: u8, length: usize) -> Option<Item<'a>> {
+        let (data, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(Item { opcode, data })
+    }
+
+    fn step(&mut self, opcode: u8) -> Option<Item<'a>> {
+        let length = match opcode {
+            0..=75 => usize::from(opcode),
+            76 => usize::from(u8::from_le_bytes(self.prefix()?)),
+            77 => usize::from(u16::from_le_bytes(self.prefix()?)),
+            78 => usize::try_from(u32::from_le_bytes(self.prefix()?)).ok()?,
+            _ => 0,
+        };
+        self.push(opcode, length)
+    }
+
+    fn prefix<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (prefix, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*prefix)
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Option<Item<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (opcode, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        let item = self.step(*opcode);
+        if item.is_none() {
+            self.rest = &[];
+        }
+        Some(item)
+    }
+}
+
+/// Signature operations of a script by itself: every CHECKMULTISIG counts 20.
+pub fn legacy_sigops(script: &[u8]) -> u64 {
+    count(script, |_| MAX_MULTISIG_KEYS)
+}
+
+/// Signature operations of a script that is known to be run: CHECKMULTISIG counts its keys if a number from 1 to 16
+/// stands before it, else 20.
+pub fn accurate_sigops(script: &[u8]) -> u64 {
+    count(script, |before| match before {
+        Some(number @ 0x51..=0x60) => u64::from(number - 0x50),
+        _ => MAX_MULTISIG_KEYS,
+    })
+}
+
+fn count(script: &[u8], keys: impl Fn(Option<u8>) -> u64) -> u64 {
+    let mut total = 0;
+    let mut before = None;
+    for item in Items::new(script).map_while(|item| item) {
+        total += match item.opcode {
+            // CHECKSIG(VERIFY), and Elements' CHECKSIGFROMSTACK(VERIFY).
+            0xac | 0xad | 0xc1 | 0xc2 => 1,
+            0xae | 0xaf => keys(before),
+            _ => 0,
+        };
+        before = Some(item.opcode);
+    }
+    total
+}
+
+/// Signature operation cost of a transaction. `spent` are the outputs that it spends, in the order of its inputs, with
+/// the claim script for a peg-in; none for a coinbase.
+pub fn sigop_cost(transaction: &Transaction, spent: &[TxOut]) -> u64 {
+    let legacy: u64 = transaction.input.iter().map(|input| legacy_sigops(input.script_sig.as_bytes())).sum::<u64>()
+        + transaction.output.iter().map(|output| legacy_sigops(output.script_pubkey.as_bytes())).sum::<u64>();
+    let mut cost = legacy * WITNESS_SCALE_FACTOR;
+    for (input, output) in transaction.input.iter().zip(spent) {
+        let script = &output.script_pubkey;
+        // Peg-ins are counted as segwit only.
+        if !input.is_pegin && script.is_p2sh() {
+            cost += p2sh_sigops(&input.script_sig) * WITNESS_SCALE_FACTOR;
+        }
+        let witness_script = input.witness.script_witness.last().unwrap_or_default();
+        if let Some(program) = witness_program(script.as_bytes()) {
+            cost += witness_sigops(program, witness_script);
+        } else if script.is_p2sh() {
+            if let Some(program) = redeem_script(&input.script_sig).and_then(witness_program) {
+                cost += witness_sigops(program, witness_script);
+            }
+        }
+    }
+    cost
+}
+
+fn p2sh_sigops(script_sig: &Script) -> u64 {
+    redeem_script(script_sig).map_or(0, accurate_sigops)
+}
+
+/// What the last push of a scriptSig pushes: the redeem script of P2SH. Numbers push no bytes here, an empty scriptSig
+/// is an empty redeem script; `None` if it does anything but push.
+pub(super) fn redeem_script(script_sig: &Script) -> Option<&[u8]> {
+    let mut last: &[u8] = &[];
+    for item in Items::new(script_sig.as_bytes()) {
+        let item = item.filter(|item| item.opcode <= 0x60)?;
+        last = item.data;
+    }
+    Some(last)
+}
+
+fn witness_sigops((version, program): (u8, &[u8]), witness_script: &[u8]) -> u64 {
+    match (version, program.len()) {
+        (0, 20) => 1,
+        (0, 32) => accurate_sigops(witness_script),
+        _ => 0,
+    }
+}
+
+/// Genesis hash that a peg-out script names: `OP_RETURN <32 bytes> <output script> [more pushes]`. `None` if the script is
+/// no peg-out. As in Elements (`script.cpp`, `IsPegoutScript`), a last push that is cut short does no harm.
+pub(crate) fn pegout_genesis(script: &Script) -> Option<[u8; 32]> {
+    let (&OP_RETURN, rest) = script.as_bytes().split_first()? else { return None };
+    let mut items = Items::new(rest);
+    let genesis = items.next()??;
+    let destination = items.next()??;
+    let pushes_only = items.map_while(|item| item).all(|item| item.opcode <= OP_PUSHDATA4);
+    if destination.opcode > OP_PUSHDATA4 || !pushes_only {
+        return None;
+    }
+    genesis.data.try_into().ok()
+}

@@ -1,0 +1,63 @@
+//! What a valid transaction changes.
+
+use bitcoin::hashes::Hash;
+use elements::{OutPoint, Transaction, TxOut, TxOutWitness};
+
+use super::inputs::{Inputs, Source};
+use super::{TxContext, TxError};
+use crate::chain::ChainParams;
+use crate::peg::parse_pegout;
+use crate::script::{is_unspendable, pegout_genesis};
+use crate::state::{Coin, Effects};
+
+/// Refuses peg-outs that would pay nobody.
+pub(super) fn check_pegouts(params: &ChainParams, transaction: &Transaction) -> Result<(), TxError> {
+    let pegged = params.pegged_asset();
+    for (vout, output) in transaction.output.iter().enumerate() {
+        // A peg-out whatever its asset and value; one to another parent chain is a burn like any other.
+        if pegout_genesis(&output.script_pubkey) != Some(params.parent_genesis().to_byte_array()) {
+            continue;
+        }
+        match (output.asset.explicit(), output.value.explicit()) {
+            (Some(asset), _) if asset != pegged => return Err(TxError::PegoutOfWrongAsset { vout, asset }),
+            (Some(_), Some(_)) => {}
+            _ => return Err(TxError::BlindedPegout { vout }),
+        }
+    }
+    Ok(())
+}
+
+/// Everything that a checked transaction changes, but for its issuances and fees.
+pub(super) fn of(ctx: &TxContext<'_>, transaction: &Transaction, inputs: Inputs) -> Effects {
+    let mut effects = Effects::default();
+    for (input, source) in transaction.input.iter().zip(inputs.sources) {
+        match source {
+            Source::Coin(coin) => {
+                effects.spent.insert(input.previous_output, coin);
+            }
+            Source::Pegin(claim) => effects.pegins.push(claim),
+        }
+    }
+    add_outputs(ctx, transaction, &mut effects);
+    effects
+}
+
+/// Adds what the outputs change: new unspent outputs, peg-outs, burns.
+pub(super) fn add_outputs(ctx: &TxContext<'_>, transaction: &Transaction, effects: &mut Effects) {
+    let txid = transaction.txid();
+    let is_coinbase = transaction.is_coinbase();
+    for (vout, output) in (0u32..).zip(&transaction.output) {
+        let outpoint = OutPoint::new(txid, vout);
+        if !is_unspendable(&output.script_pubkey) {
+            let output = TxOut { witness: TxOutWitness::default(), ..output.clone() };
+            effects.created.insert(outpoint, Coin { output, height: ctx.height, is_coinbase });
+        } else if output.is_fee() {
+            continue;
+        } else if let Some(request) = parse_pegout(ctx.params, outpoint, output) {
+            effects.pegouts.push(request);
+        } else if let (Some(asset), Some(value @ 1..)) = (output.asset.explicit(), output.value.explicit()) {
+            let burned = effects.burned.entry(asset).or_default();
+            *burned = burned.saturating_add(value);
+        }
+    }
+}

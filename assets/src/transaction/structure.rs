@@ -1,0 +1,122 @@
+//! What a transaction must look like by itself, without the ledger.
+
+use std::collections::BTreeSet;
+
+use elements::confidential::{Asset, Value};
+use elements::encode::{deserialize, serialize};
+use elements::{AssetIssuance, Transaction, TxIn};
+
+use super::{MAX_MONEY, TxError};
+
+const MAX_BLOCK_WEIGHT: usize = 4_000_000;
+const WITNESS_SCALE_FACTOR: usize = 4;
+/// Peg-in and issuance bits of an output index on the wire.
+const OUTPOINT_FLAGS: u32 = 0xc000_0000;
+
+/// Reads a transaction.
+///
+/// # Errors
+/// [`TxError::Malformed`] if the bytes are not one transaction in the only encoding it has. Among others that refuses a
+/// witness flag without witness, an issuance bit without issuance, proofs that cannot be parsed, and bytes that would
+/// come out different when written again (the peg-in witness of Elements tolerates some).
+pub fn decode(bytes: &[u8]) -> Result<Transaction, TxError> {
+    let transaction: Transaction =
+        deserialize(bytes).map_err(|error| TxError::Malformed { reason: error.to_string() })?;
+    if serialize(&transaction) != bytes {
+        return Err(TxError::Malformed { reason: "it is not in its shortest encoding".to_owned() });
+    }
+    Ok(transaction)
+}
+
+/// The rules that need nothing but the transaction (`consensus/tx_check.cpp`, and what its codec refuses).
+pub(super) fn check(transaction: &Transaction) -> Result<(), TxError> {
+    check_common(transaction)?;
+    if transaction.is_coinbase() {
+        return Err(TxError::Coinbase);
+    }
+    let mut seen = BTreeSet::new();
+    for (vin, input) in transaction.input.iter().enumerate() {
+        let outpoint = input.previous_output;
+        if outpoint.is_null() {
+            return Err(TxError::NullInput { vin });
+        }
+        if !seen.insert(outpoint) {
+            return Err(TxError::DuplicateInput { vin, outpoint });
+        }
+        check_input(vin, input)?;
+    }
+    Ok(())
+}
+
+/// The part that holds for coinbases too.
+pub(super) fn check_common(transaction: &Transaction) -> Result<(), TxError> {
+    if transaction.input.is_empty() {
+        return Err(TxError::NoInputs);
+    }
+    if transaction.output.is_empty() {
+        return Err(TxError::NoOutputs);
+    }
+    let weight = base_size(transaction) * WITNESS_SCALE_FACTOR;
+    if weight > MAX_BLOCK_WEIGHT {
+        return Err(TxError::TooLarge { weight });
+    }
+    check_outputs(transaction)
+}
+
+/// Size without witness in bytes.
+fn base_size(transaction: &Transaction) -> usize {
+    let inputs: usize = transaction.input.iter().map(|input| serialize(input).len()).sum();
+    let outputs: usize = transaction.output.iter().map(|output| serialize(output).len()).sum();
+    let counts = compact_size(transaction.input.len()) + compact_size(transaction.output.len());
+    // Version, flags, lock time.
+    4 + 1 + 4 + counts + inputs + outputs
+}
+
+fn compact_size(value: usize) -> usize {
+    match value {
+        0..=0xfc => 1,
+        0xfd..=0xffff => 3,
+        _ => 5,
+    }
+}
+
+fn check_input(vin: usize, input: &TxIn) -> Result<(), TxError> {
+    let index = input.previous_output.vout;
+    // An index of all ones carries no flags, so a peg-in or an issuance cannot be told from a plain input there.
+    let representable =
+        if index == u32::MAX { !input.is_pegin && !input.has_issuance() } else { index & OUTPOINT_FLAGS == 0 };
+    if !representable {
+        return Err(TxError::OutpointIndex { vin, index });
+    }
+    if !input.has_issuance() && input.asset_issuance != AssetIssuance::null() {
+        return Err(TxError::NullIssuance { vin });
+    }
+    if !input.is_pegin && !input.witness.pegin_witness.is_empty() {
+        return Err(TxError::SuperfluousPeginWitness { vin });
+    }
+    Ok(())
+}
+
+fn check_outputs(transaction: &Transaction) -> Result<(), TxError> {
+    // Over all assets together: a rule inherited from the time when there was one.
+    let mut total: u64 = 0;
+    for (vout, output) in transaction.output.iter().enumerate() {
+        if output.asset == Asset::Null {
+            return Err(TxError::NullAsset { vout });
+        }
+        match output.value {
+            Value::Null => return Err(TxError::NullValue { vout }),
+            Value::Explicit(value) => {
+                if value > MAX_MONEY {
+                    return Err(TxError::ValueRange { vout, value });
+                }
+                total = total.saturating_add(value);
+                if total > MAX_MONEY {
+                    return Err(TxError::TotalRange { vout, total });
+                }
+            }
+            Value::Confidential(_) => {}
+        }
+    }
+    Ok(())
+}

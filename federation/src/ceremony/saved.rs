@@ -1,0 +1,89 @@
+//! A ceremony on disk: everything that a restart needs to say the same again.
+
+use std::collections::BTreeMap;
+
+use bitcoin::secp256k1::{Keypair, SECP256K1, SecretKey};
+use borsh::{BorshDeserialize, BorshSerialize};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{
+    Ceremony, CeremonyError, CeremonyFault, Step, check_host,
+    message::{Reveal, encode},
+    session_of,
+};
+use crate::roster::{MemberIndex, Roster};
+
+/// Version of the format on disk.
+const SAVED_VERSION: u16 = 1;
+
+#[derive(BorshSerialize, BorshDeserialize)]
+struct Saved {
+    version: u16,
+    /// The roster in JSON, as in its own file.
+    roster: Vec<u8>,
+    me: MemberIndex,
+    host_secret: [u8; 32],
+    reveal: Reveal,
+    messages: Vec<Vec<u8>>,
+}
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        self.host_secret.zeroize();
+    }
+}
+
+impl Ceremony {
+    /// Everything, for [`Ceremony::resume`]. Secret: it holds the host key. Persist it (and wait until it is on disk)
+    /// before [`Ceremony::messages`] are handed out.
+    pub fn save(&self) -> Zeroizing<Vec<u8>> {
+        let saved = Saved {
+            version: SAVED_VERSION,
+            // A roster has no map keys and no numbers that JSON cannot hold.
+            roster: serde_json::to_vec(&self.roster).unwrap_or_default(),
+            me: self.me,
+            host_secret: self.host.secret_bytes(),
+            reveal: self.reveal.clone(),
+            messages: self.messages(),
+        };
+        Zeroizing::new(encode(&saved))
+    }
+
+    /// Takes up a ceremony where [`Ceremony::save`] left it.
+    ///
+    /// # Errors
+    /// [`CeremonyError::Damaged`] if the bytes are not what was saved.
+    pub fn resume(saved: &[u8]) -> Result<Self, CeremonyError> {
+        let damaged = |reason: &dyn ToString| CeremonyError::Damaged(reason.to_string());
+        let saved: Saved = borsh::from_slice(saved).map_err(|error| damaged(&error))?;
+        if saved.version != SAVED_VERSION {
+            return Err(damaged(&format!("version {} is not known", saved.version)));
+        }
+        let roster: Roster = serde_json::from_slice(&saved.roster).map_err(|error| damaged(&error))?;
+        let secret = SecretKey::from_slice(&saved.host_secret).map_err(|error| damaged(&error))?;
+        let host = Keypair::from_secret_key(SECP256K1, &secret);
+        check_host(&roster, saved.me, &host)?;
+        let mut ceremony = Self {
+            session: session_of(&roster),
+            roster,
+            me: saved.me,
+            host,
+            reveal: saved.reveal.clone(),
+            log: BTreeMap::new(),
+            contradiction: None,
+            result: None,
+        };
+        for message in &saved.messages {
+            match ceremony.accept(message) {
+                // The one fault that is saved on purpose.
+                Ok(_) | Err(CeremonyFault::Equivocation { .. }) => {}
+                Err(fault) => return Err(damaged(&fault)),
+            }
+        }
+        // The share is not saved; it follows from the messages.
+        if ceremony.log.contains_key(&(ceremony.me, Step::Echo)) {
+            ceremony.result().map_err(|fault| damaged(&fault))?;
+        }
+        Ok(ceremony)
+    }
+}

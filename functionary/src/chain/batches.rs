@@ -1,0 +1,107 @@
+//! Peg-out batches of final blocks: our signatures, and those of the others.
+
+use aquifer_federation::roster::MemberIndex;
+use aquifer_federation::treasury::{BatchPlan, TreasuryCoin, sign_batch};
+use aquifer_proto::peer::{BatchShare, BatchShareRequest, peer_message::Kind};
+use bitcoin::hashes::Hash as _;
+
+use super::ChainError;
+use super::core::Core;
+use crate::store::StoreError;
+
+impl Core {
+    /// The coins that a batch spends, in the order of its inputs.
+    pub(super) fn coins_of(&self, batch: Option<&BatchPlan>) -> Result<Vec<TreasuryCoin>, ChainError> {
+        match batch {
+            Some(batch) => self.spent_coins(&batch.transaction),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn spent_coins(&self, batch: &bitcoin::Transaction) -> Result<Vec<TreasuryCoin>, ChainError> {
+        let snapshot = self.judge.ledger.snapshot()?;
+        let mut coins = Vec::with_capacity(batch.input.len());
+        for input in &batch.input {
+            let coin = snapshot.treasury_coin(&input.previous_output)?.ok_or_else(|| StoreError::Inconsistent {
+                file: "ledger.db".into(),
+                reason: format!("a batch spends {}, which is no coin of the treasury", input.previous_output),
+            })?;
+            coins.push(coin);
+        }
+        Ok(coins)
+    }
+
+    /// Signs the batch of the final block at `height`: the only place where this member signs for the treasury.
+    pub(super) fn sign_batch(
+        &mut self,
+        height: u32,
+        batch: &bitcoin::Transaction,
+        coins: &[TreasuryCoin],
+    ) -> Result<(), ChainError> {
+        let txid = batch.compute_txid();
+        self.judge.parent.batch_is_final(height, batch, coins);
+        let signatures = sign_batch(&self.keys.member.peg, batch, coins).map_err(|error| StoreError::Inconsistent {
+            file: "ledger.db".into(),
+            reason: format!("the batch {txid} of block {height} cannot be signed: {error}"),
+        })?;
+        let signatures = self.signer.record_batch(height, txid.to_byte_array(), signatures)?;
+        self.take_batch_signatures(self.me, txid, &signatures);
+        self.broadcast(Kind::BatchShare(batch_share_message(height, txid, signatures)));
+        tracing::info!(height, %txid, "signed the peg-out batch");
+        Ok(())
+    }
+
+    /// After a restart: every batch that may still need our signatures, or to be followed on Bitcoin.
+    pub(super) fn resume_batches(&mut self) -> Result<(), ChainError> {
+        let batches = self.judge.ledger.snapshot()?.batches()?;
+        for (height, bytes) in batches {
+            let batch: bitcoin::Transaction =
+                bitcoin::consensus::deserialize(&bytes).map_err(|error| StoreError::Inconsistent {
+                    file: "ledger.db".into(),
+                    reason: format!("the batch of block {height}: {error}"),
+                })?;
+            let coins = self.spent_coins(&batch)?;
+            self.sign_batch(height, &batch, &coins)?;
+        }
+        Ok(())
+    }
+
+    fn take_batch_signatures(&self, from: MemberIndex, txid: bitcoin::Txid, signatures: &[Vec<u8>]) {
+        if let Err(reason) = self.judge.parent.batch_signatures(from, txid, signatures) {
+            self.world.network.disconnect(from, &format!("signatures of batch {txid}: {reason}"));
+        }
+    }
+
+    pub(super) fn batch_share(&mut self, from: MemberIndex, share: &BatchShare) {
+        let Ok(txid) = <[u8; 32]>::try_from(share.txid.as_ref()) else {
+            self.world.network.disconnect(from, "a batch share whose transaction id has the wrong length");
+            return;
+        };
+        let signatures: Vec<Vec<u8>> = share.signatures.iter().map(|signature| signature.to_vec()).collect();
+        self.take_batch_signatures(from, bitcoin::Txid::from_byte_array(txid), &signatures);
+    }
+
+    pub(super) fn batch_share_wanted(&mut self, from: MemberIndex, height: u32) -> Result<(), ChainError> {
+        if let Some((txid, signatures)) = self.signer.batch(height)? {
+            let txid = bitcoin::Txid::from_byte_array(txid);
+            self.send(from, Kind::BatchShare(batch_share_message(height, txid, signatures)));
+        }
+        Ok(())
+    }
+
+    /// Asks everybody for signatures of batches that still lack some.
+    pub(super) fn chase_batches(&mut self) {
+        for (height, txid) in self.judge.parent.unsigned_batches() {
+            let txid = txid.to_byte_array().to_vec().into();
+            self.broadcast(Kind::BatchShareRequest(BatchShareRequest { height, txid }));
+        }
+    }
+}
+
+fn batch_share_message(height: u32, txid: bitcoin::Txid, signatures: Vec<Vec<u8>>) -> BatchShare {
+    BatchShare {
+        height,
+        txid: txid.to_byte_array().to_vec().into(),
+        signatures: signatures.into_iter().map(Into::into).collect(),
+    }
+}

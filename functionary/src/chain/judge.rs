@@ -1,0 +1,247 @@
+//! Building blocks to propose and judging blocks that others propose, on a thread of its own.
+//!
+//! Judging has three outcomes. *Valid* and *invalid* are for ever; *not now* means that our bitcoind cannot tell yet, or
+//! that a deposit is not deep enough in its eyes: the member then gives no verdict, asks again while the round lasts, and
+//! lets the round's time-out vote for it. So a lagging parent stalls and never invalidates.
+
+use std::sync::Arc;
+
+use aquifer_assets::block::{BlockError, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block, check_block};
+use aquifer_assets::chain::ChainParams;
+use aquifer_assets::state::Effects;
+use aquifer_federation::consensus::BlockId;
+use aquifer_federation::treasury::{BatchError, BatchPlan, batch_commitment, find_batch_commitment};
+use elements::{Script, Transaction};
+
+use super::Clock;
+use super::body::{Body, BodyError};
+use super::parent::{BatchVerdict, DepthVerdict, ParentChain};
+use crate::mempool::Mempool;
+use crate::store::StoreError;
+use crate::store::ledger::{LedgerReader, Snapshot, Tip};
+
+/// Weight kept free for the coinbase, the header and its signatures, in weight units.
+const RESERVED_WEIGHT: u64 = 40_000;
+
+/// Why a proposed block is invalid.
+#[derive(Debug, thiserror::Error)]
+pub enum BadBlock {
+    /// The body cannot be decoded.
+    #[error("{0}")]
+    Body(#[from] BodyError),
+    /// The body belongs to another block.
+    #[error("the body is of block {found}, not of {wanted}")]
+    OtherBlock {
+        /// The block asked for.
+        wanted: BlockId,
+        /// The block found.
+        found: BlockId,
+    },
+    /// A proposal carries no header signatures yet.
+    #[error("the header of a proposed block carries signatures already")]
+    SignedAlready,
+    /// The block breaks a rule of the ledger.
+    #[error("{0}")]
+    Block(#[from] BlockError),
+    /// A deposit that it claims is not in Bitcoin's best chain.
+    #[error("it claims the deposit {0}, which is not in Bitcoin's best chain")]
+    Deposit(bitcoin::OutPoint),
+    /// The coinbase commits to a batch that is not beside the block, or the other way round.
+    #[error("the coinbase commits to batch {committed:?}, beside the block is {given:?}")]
+    BatchCommitment {
+        /// What the coinbase commits to.
+        committed: Option<bitcoin::Txid>,
+        /// What is beside the block.
+        given: Option<bitcoin::Txid>,
+    },
+    /// The coinbase's commitment is malformed.
+    #[error("{0}")]
+    Commitment(#[from] BatchError),
+    /// The batch is not what it should be.
+    #[error("its peg-out batch is wrong: {0}")]
+    Batch(String),
+}
+
+/// A verdict on a proposed block.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is valid; this is what it changes.
+    Valid(Box<Examined>),
+    /// It is not valid.
+    Invalid(BadBlock),
+    /// It cannot be judged now, for this reason.
+    NotNow(String),
+}
+
+/// A valid block, ready to be connected.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The block and its batch.
+    pub body: Body,
+    /// What it changes.
+    pub effects: Effects,
+    /// The batch, taken apart.
+    pub batch: Option<BatchPlan>,
+}
+
+/// Builds and judges blocks on the final chain.
+#[derive(Clone)]
+pub struct Judge {
+    /// The chain's parameters.
+    pub params: Arc<ChainParams>,
+    /// The final chain.
+    pub ledger: Arc<LedgerReader>,
+    /// What waits for a block.
+    pub mempool: Arc<Mempool>,
+    /// Our own view of Bitcoin.
+    pub parent: Arc<dyn ParentChain>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Where the fees of our blocks go.
+    pub fee_script: Script,
+}
+
+/// How much to ask Bitcoin.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Scrutiny {
+    /// Everything: before a vote.
+    Full,
+    /// Only what the chain itself shows: the block is final already, or was judged in full before.
+    ChainOnly,
+}
+
+fn chain_tip(tip: &Tip) -> ChainTip {
+    ChainTip { height: tip.height, hash: tip.hash, median_time_past: tip.median_time_past }
+}
+
+impl Judge {
+    /// A block to propose on the current tip, already checked, or `None` if the state cannot be read.
+    pub fn build(&self) -> Result<Examined, StoreError> {
+        let snapshot = self.ledger.snapshot()?;
+        let tip = snapshot.tip()?;
+        let batch = self.parent.propose_batch(&snapshot.treasury_coins()?, &snapshot.waiting_pegouts()?);
+        let mut transactions = self.transactions();
+        for _ in 0..2 {
+            let body = self.assemble(&tip, transactions, batch.as_ref());
+            match check_block(&self.params, &chain_tip(&tip), &body.block, &snapshot, self.clock.now()) {
+                Ok(effects) => return Ok(Examined { body, effects, batch }),
+                Err(error) => {
+                    tracing::warn!(%error, "what waits does not make a valid block: verifying it again");
+                    for (txid, reason) in self.mempool.verify_again()? {
+                        tracing::warn!(%txid, %reason, "dropped from the mempool");
+                    }
+                    transactions = self.transactions();
+                }
+            }
+        }
+        // Nothing that waits may stop the chain: an empty block is always valid.
+        let body = self.assemble(&tip, Vec::new(), batch.as_ref());
+        let effects = check_block(&self.params, &chain_tip(&tip), &body.block, &snapshot, self.clock.now())
+            .map_err(|error| StoreError::Inconsistent {
+                file: "ledger.db".into(),
+                reason: format!("an empty block on it is not valid: {error}"),
+            })?;
+        Ok(Examined { body, effects, batch })
+    }
+
+    fn transactions(&self) -> Vec<Transaction> {
+        let candidates = self.mempool.candidates(MAX_BLOCK_WEIGHT.saturating_sub(RESERVED_WEIGHT));
+        candidates.into_iter().map(|candidate| Arc::unwrap_or_clone(candidate.transaction)).collect()
+    }
+
+    fn assemble(&self, tip: &Tip, transactions: Vec<Transaction>, batch: Option<&BatchPlan>) -> Body {
+        let fees = aquifer_assets::transaction::total_fees(&transactions);
+        let template = Template {
+            height: tip.height.saturating_add(1),
+            previous: tip.hash,
+            time: self.clock.now().max(tip.median_time_past.saturating_add(1)),
+            transactions,
+            fees,
+            fee_script: self.fee_script.clone(),
+            commitments: batch.map(|batch| batch_commitment(&batch.transaction.compute_txid())).into_iter().collect(),
+        };
+        Body { block: build_block(&self.params, template), batch: batch.map(|batch| batch.transaction.clone()) }
+    }
+
+    /// Judges a proposed body for the block `wanted`.
+    pub fn judge(&self, wanted: BlockId, bytes: &[u8]) -> Result<Verdict, StoreError> {
+        let body = match Body::from_bytes(bytes) {
+            Ok(body) => body,
+            Err(error) => return Ok(Verdict::Invalid(error.into())),
+        };
+        let found = BlockId::from(body.block.block_hash());
+        if found != wanted {
+            return Ok(Verdict::Invalid(BadBlock::OtherBlock { wanted, found }));
+        }
+        let witness_is_empty = match &body.block.header.ext {
+            elements::BlockExtData::Dynafed { signblock_witness, .. } => signblock_witness.is_empty(),
+            elements::BlockExtData::Proof { solution, .. } => solution.is_empty(),
+        };
+        if !witness_is_empty {
+            return Ok(Verdict::Invalid(BadBlock::SignedAlready));
+        }
+        self.examine(body, Scrutiny::Full)
+    }
+
+    /// Judges a block on the current tip.
+    pub fn examine(&self, body: Body, scrutiny: Scrutiny) -> Result<Verdict, StoreError> {
+        let snapshot = self.ledger.snapshot()?;
+        let tip = snapshot.tip()?;
+        let effects = match check_block(&self.params, &chain_tip(&tip), &body.block, &snapshot, self.clock.now()) {
+            Ok(effects) => effects,
+            Err(BlockError::View(error)) => {
+                return Err(StoreError::Inconsistent { file: "ledger.db".into(), reason: error.0 });
+            }
+            Err(error) => return Ok(Verdict::Invalid(error.into())),
+        };
+        if scrutiny == Scrutiny::Full {
+            for claim in &effects.pegins {
+                match self.parent.deposit_depth(claim) {
+                    DepthVerdict::Deep { .. } => {}
+                    DepthVerdict::Shallow { confirmations, needed } => {
+                        return Ok(Verdict::NotNow(format!(
+                            "it claims the deposit {}, which has {confirmations} of {needed} confirmations",
+                            claim.deposit
+                        )));
+                    }
+                    DepthVerdict::NotInBestChain => return Ok(Verdict::Invalid(BadBlock::Deposit(claim.deposit))),
+                    DepthVerdict::Unknown(reason) => return Ok(Verdict::NotNow(reason)),
+                }
+            }
+        }
+        match self.examine_batch(&body, &snapshot, scrutiny)? {
+            Ok(batch) => Ok(Verdict::Valid(Box::new(Examined { body, effects, batch }))),
+            Err(verdict) => Ok(verdict),
+        }
+    }
+
+    fn examine_batch(
+        &self,
+        body: &Body,
+        snapshot: &Snapshot<'_>,
+        scrutiny: Scrutiny,
+    ) -> Result<Result<Option<BatchPlan>, Verdict>, StoreError> {
+        let committed = match body.block.txdata.first().map(find_batch_commitment) {
+            Some(Ok(committed)) => committed,
+            Some(Err(error)) => return Ok(Err(Verdict::Invalid(error.into()))),
+            None => None,
+        };
+        let given = body.batch.as_ref().map(bitcoin::Transaction::compute_txid);
+        if committed != given {
+            return Ok(Err(Verdict::Invalid(BadBlock::BatchCommitment { committed, given })));
+        }
+        let Some(batch) = &body.batch else { return Ok(Ok(None)) };
+        let (coins, waiting) = (snapshot.treasury_coins()?, snapshot.waiting_pegouts()?);
+        Ok(match scrutiny {
+            Scrutiny::Full => match self.parent.judge_batch(batch, &coins, &waiting) {
+                BatchVerdict::Good(plan) => Ok(Some(plan)),
+                BatchVerdict::Bad(reason) => Err(Verdict::Invalid(BadBlock::Batch(reason))),
+                BatchVerdict::Unknown(reason) => Err(Verdict::NotNow(reason)),
+            },
+            Scrutiny::ChainOnly => match aquifer_federation::treasury::rebuild_batch(&self.params, &coins, &waiting, batch) {
+                Ok(plan) => Ok(Some(plan)),
+                Err(error) => Err(Verdict::Invalid(error.into())),
+            },
+        })
+    }
+}

@@ -1,0 +1,220 @@
+//! `ledger.db`: the final chain and everything that follows from it.
+//!
+//! [`LedgerStore`] is the one writer: [`LedgerStore::connect`] adds a block and all it changes in one durable transaction.
+//! [`LedgerReader`] reads beside it from connections of its own; a [`Snapshot`] sees one state of the chain throughout,
+//! whatever is written meanwhile.
+
+mod peg;
+mod read;
+mod write;
+
+use aquifer_federation::treasury::BatchPlan;
+use elements::{AssetId, Block, BlockHash, OutPoint, Txid};
+
+pub use peg::TreasuryTotals;
+pub use read::{LedgerReader, Snapshot};
+pub use write::LedgerStore;
+
+const NAME: &str = "ledger.db";
+
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE blocks (
+    height INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    time INTEGER NOT NULL,
+    median_time_past INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    weight INTEGER NOT NULL,
+    header BLOB NOT NULL,             -- with its witness
+    block BLOB NOT NULL,              -- complete
+    certificate BLOB NOT NULL,
+    batch BLOB                        -- the unsigned Bitcoin transaction that the coinbase commits to
+);
+CREATE TABLE transactions (
+    txid BLOB PRIMARY KEY,
+    height INTEGER NOT NULL,
+    position INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE coins (
+    txid BLOB NOT NULL,
+    vout INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    is_coinbase INTEGER NOT NULL,
+    output BLOB NOT NULL,
+    PRIMARY KEY (txid, vout)
+) WITHOUT ROWID;
+CREATE TABLE history (
+    script_hash BLOB NOT NULL,        -- SHA-256 of the output script
+    height INTEGER NOT NULL,
+    txid BLOB NOT NULL,
+    PRIMARY KEY (script_hash, height, txid)
+) WITHOUT ROWID;
+CREATE TABLE deposits (               -- peg-ins that were claimed
+    parent_txid BLOB NOT NULL,
+    parent_vout INTEGER NOT NULL,
+    amount_sat INTEGER NOT NULL,
+    claim_txid BLOB NOT NULL,
+    height INTEGER NOT NULL,
+    PRIMARY KEY (parent_txid, parent_vout)
+) WITHOUT ROWID;
+CREATE TABLE treasury (               -- outputs on Bitcoin that the federation holds, as the chain tells it
+    parent_txid BLOB NOT NULL,
+    parent_vout INTEGER NOT NULL,
+    amount_sat INTEGER NOT NULL,
+    script_pubkey BLOB NOT NULL,
+    witness_script BLOB NOT NULL,
+    redeem_script BLOB,
+    claim_script BLOB,
+    height INTEGER NOT NULL,
+    spent_height INTEGER,
+    PRIMARY KEY (parent_txid, parent_vout)
+) WITHOUT ROWID;
+CREATE TABLE pegouts (
+    txid BLOB NOT NULL,
+    vout INTEGER NOT NULL,
+    amount_sat INTEGER NOT NULL,
+    parent_script BLOB NOT NULL,
+    height INTEGER NOT NULL,
+    batch_height INTEGER,
+    batch_vout INTEGER,
+    fee_sat INTEGER,
+    PRIMARY KEY (txid, vout)
+) WITHOUT ROWID;
+CREATE INDEX pegouts_waiting ON pegouts (height, txid, vout) WHERE batch_height IS NULL;
+CREATE TABLE issuances (
+    txid BLOB NOT NULL,
+    vin INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    asset BLOB NOT NULL,
+    token BLOB NOT NULL,
+    entropy BLOB NOT NULL,
+    contract_hash BLOB,               -- NULL for a reissuance
+    amount INTEGER,                   -- NULL if blinded
+    token_amount INTEGER,
+    PRIMARY KEY (txid, vin)
+) WITHOUT ROWID;
+CREATE INDEX issuances_by_asset ON issuances (asset);
+CREATE TABLE supply (
+    asset BLOB PRIMARY KEY,
+    issued INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
+    burned INTEGER NOT NULL,          -- of removed: neither fees nor peg-outs
+    blinded_issuances INTEGER NOT NULL
+) WITHOUT ROWID;
+"];
+
+/// A final block to be connected.
+pub struct NewBlock<'a> {
+    /// The block with its header witness.
+    pub block: &'a Block,
+    /// Its height, in blocks.
+    pub height: u32,
+    /// Median time past of this block and the ten before it, in seconds since 1970.
+    pub median_time_past: u32,
+    /// What it changes.
+    pub effects: &'a aquifer_assets::state::Effects,
+    /// Its certificate.
+    pub certificate: &'a [u8],
+    /// The batch that its coinbase commits to.
+    pub batch: Option<&'a BatchPlan>,
+}
+
+/// Where the chain stands.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// Height of the last final block.
+    pub height: u32,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Its time, in seconds since 1970.
+    pub time: u32,
+    /// Its median time past, in seconds since 1970.
+    pub median_time_past: u32,
+}
+
+/// A final block as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBlock {
+    /// Its height.
+    pub height: u32,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Header with witness, as Elements serializes it.
+    pub header: Vec<u8>,
+    /// The whole block, as Elements serializes it; left empty where only the header was asked for.
+    pub block: Vec<u8>,
+    /// Its certificate.
+    pub certificate: Vec<u8>,
+    /// The unsigned Bitcoin transaction of its batch.
+    pub batch: Option<Vec<u8>>,
+    /// Size in bytes.
+    pub size: u32,
+    /// Weight by the stricter count.
+    pub weight: u32,
+}
+
+/// Supply of one asset, in its smallest unit.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct AssetSupply {
+    /// The asset.
+    pub asset: AssetId,
+    /// Explicit issuances; peg-ins for the pegged asset.
+    pub issued: u64,
+    /// Explicit burns; for the pegged asset also peg-outs.
+    pub removed: u64,
+    /// The part of `removed` that is no peg-out.
+    pub burned: u64,
+    /// Issuances whose amount is not public.
+    pub blinded_issuances: u32,
+}
+
+/// A peg-out as the chain knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPegout {
+    /// The request: output, amount and destination.
+    pub request: aquifer_assets::peg::PegoutRequest,
+    /// Height of the block that requested it.
+    pub height: u32,
+    /// The batch that pays it.
+    pub batch: Option<PaidBy>,
+}
+
+/// How a peg-out was paid.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct PaidBy {
+    /// Height of the block that agreed on the batch.
+    pub height: u32,
+    /// Output of the batch that pays it.
+    pub vout: u32,
+    /// What the requester gave for the Bitcoin fee, in satoshi.
+    pub fee_sat: u64,
+}
+
+/// A transaction's place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionPlace {
+    /// Height of its block.
+    pub height: u32,
+    /// Position in the block.
+    pub position: u32,
+}
+
+/// What is known of an asset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredIssuance {
+    /// The first issuance.
+    pub record: aquifer_assets::state::IssuanceRecord,
+    /// Height of its block.
+    pub height: u32,
+}
+
+/// Names of an output in a row.
+fn outpoint_of(txid: [u8; 32], vout: u32) -> OutPoint {
+    use elements::hashes::Hash as _;
+    OutPoint::new(Txid::from_byte_array(txid), vout)
+}
+
+fn parent_outpoint_of(txid: [u8; 32], vout: u32) -> bitcoin::OutPoint {
+    use bitcoin::hashes::Hash as _;
+    bitcoin::OutPoint::new(bitcoin::Txid::from_byte_array(txid), vout)
+}

@@ -1,0 +1,235 @@
+//! Reading the ledger.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use aquifer_assets::state::{ChainView, Coin, ViewError};
+use elements::encode::deserialize;
+use elements::hashes::Hash as _;
+use elements::{BlockHash, OutPoint, Script, Txid};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::super::db::{StoreError, failed, open_reader};
+use super::write::script_hash;
+use super::{NAME, StoredBlock, Tip, TransactionPlace};
+
+/// Spare connections kept for reuse.
+const SPARE_CONNECTIONS: usize = 8;
+
+/// Opens snapshots of the ledger. Cheap to share; connections are pooled.
+pub struct LedgerReader {
+    path: PathBuf,
+    spare: Mutex<Vec<Connection>>,
+}
+
+/// One state of the chain, whatever is written meanwhile.
+pub struct Snapshot<'a> {
+    /// `Some` until the snapshot is dropped.
+    pub(super) connection: Option<Connection>,
+    pool: &'a LedgerReader,
+}
+
+impl LedgerReader {
+    /// A reader of a file that [`super::LedgerStore::open`] has made.
+    pub fn new(path: &Path) -> Self {
+        LedgerReader { path: path.to_owned(), spare: Mutex::new(Vec::new()) }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Connection>> {
+        // A list of idle connections cannot be left half-changed by a panic elsewhere.
+        self.spare.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The state as it is now.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, StoreError> {
+        let spare = self.spare().pop();
+        let open = || -> Result<Connection, rusqlite::Error> {
+            let connection = match spare {
+                Some(connection) => connection,
+                None => open_reader(&self.path)?,
+            };
+            connection.execute_batch("BEGIN DEFERRED")?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|error| failed(NAME, error))?;
+        Ok(Snapshot { connection: Some(connection), pool: self })
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && connection.execute_batch("COMMIT").is_ok()
+        {
+            let mut spare = self.pool.spare();
+            if spare.len() < SPARE_CONNECTIONS {
+                spare.push(connection);
+            }
+        }
+    }
+}
+
+fn damaged(what: impl std::fmt::Display) -> StoreError {
+    StoreError::Inconsistent { file: NAME.into(), reason: what.to_string() }
+}
+
+impl Snapshot<'_> {
+    /// Runs a query on the snapshot's connection.
+    pub(super) fn query<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, StoreError> {
+        let connection = self.connection.as_ref().ok_or_else(|| damaged("the snapshot is closed"))?;
+        work(connection).map_err(|error| failed(NAME, error))
+    }
+
+    /// The last final block.
+    pub fn tip(&self) -> Result<Tip, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT height, hash, time, median_time_past FROM blocks ORDER BY height DESC LIMIT 1")?
+                .query_row([], |row| {
+                    Ok(Tip {
+                        height: row.get(0)?,
+                        hash: BlockHash::from_byte_array(row.get(1)?),
+                        time: row.get(2)?,
+                        median_time_past: row.get(3)?,
+                    })
+                })
+        })
+    }
+
+    /// Times of the latest `count` blocks, in seconds since 1970.
+    pub fn latest_times(&self, count: u32) -> Result<Vec<u32>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT time FROM blocks ORDER BY height DESC LIMIT ?1")?
+                .query_map([count], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    /// A final block by height.
+    pub fn block(&self, height: u32) -> Result<Option<StoredBlock>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT height, hash, header, certificate, batch, size, weight, block FROM blocks WHERE height = ?1",
+                )?
+                .query_row([height], |row| Ok(StoredBlock { block: row.get(7)?, ..stored_header(row)? }))
+                .optional()
+        })
+    }
+
+    /// A final block's header and certificate; the block itself is left empty.
+    pub fn header(&self, height: u32) -> Result<Option<StoredBlock>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT height, hash, header, certificate, batch, size, weight FROM blocks WHERE height = ?1",
+                )?
+                .query_row([height], stored_header)
+                .optional()
+        })
+    }
+
+    /// Ids of a block's transactions, in order.
+    pub fn txids(&self, height: u32) -> Result<Vec<Txid>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT txid FROM transactions WHERE height = ?1 ORDER BY position")?
+                .query_map([height], |row| Ok(Txid::from_byte_array(row.get(0)?)))?
+                .collect()
+        })
+    }
+
+    /// Where a transaction stands.
+    pub fn place(&self, txid: &Txid) -> Result<Option<TransactionPlace>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT height, position FROM transactions WHERE txid = ?1")?
+                .query_row([txid.to_byte_array()], |row| {
+                    Ok(TransactionPlace { height: row.get(0)?, position: row.get(1)? })
+                })
+                .optional()
+        })
+    }
+
+    /// The transactions that pay to or spend from a script, as (height, txid), oldest first.
+    pub fn script_history(&self, script: &Script) -> Result<Vec<(u32, Txid)>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT height, txid FROM history WHERE script_hash = ?1 ORDER BY height")?
+                .query_map([script_hash(script)], |row| Ok((row.get(0)?, Txid::from_byte_array(row.get(1)?))))?
+                .collect()
+        })
+    }
+
+    fn find_coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, StoreError> {
+        let row: Option<(u32, bool, Vec<u8>)> = self.query(|connection| {
+            connection
+                .prepare_cached("SELECT height, is_coinbase, output FROM coins WHERE txid = ?1 AND vout = ?2")?
+                .query_row(params![outpoint.txid.to_byte_array(), outpoint.vout], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+                .optional()
+        })?;
+        row.map(|(height, is_coinbase, output)| {
+            let output = deserialize(&output).map_err(|error| damaged(format!("the coin {outpoint}: {error}")))?;
+            Ok(Coin { output, height, is_coinbase })
+        })
+        .transpose()
+    }
+
+    /// Number of unspent outputs.
+    pub fn coin_count(&self) -> Result<u64, StoreError> {
+        let count: i64 =
+            self.query(|connection| connection.query_row("SELECT COUNT(*) FROM coins", [], |row| row.get(0)))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+fn stored_header(row: &Row<'_>) -> Result<StoredBlock, rusqlite::Error> {
+    Ok(StoredBlock {
+        height: row.get(0)?,
+        hash: BlockHash::from_byte_array(row.get(1)?),
+        header: row.get(2)?,
+        certificate: row.get(3)?,
+        batch: row.get(4)?,
+        size: row.get(5)?,
+        weight: row.get(6)?,
+        block: Vec::new(),
+    })
+}
+
+fn unreadable(error: StoreError) -> ViewError {
+    ViewError(error.to_string())
+}
+
+impl ChainView for Snapshot<'_> {
+    fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, ViewError> {
+        self.find_coin(outpoint).map_err(unreadable)
+    }
+
+    fn is_claimed(&self, deposit: &bitcoin::OutPoint) -> Result<bool, ViewError> {
+        self.claim_of(deposit).map(|claim| claim.is_some()).map_err(unreadable)
+    }
+
+    fn median_time_past(&self, height: u32) -> Result<u32, ViewError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT median_time_past FROM blocks WHERE height = ?1")?
+                .query_row([height], |row| row.get(0))
+        })
+        .map_err(unreadable)
+    }
+
+    fn has_unspent_outputs(&self, txid: &Txid) -> Result<bool, ViewError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM coins WHERE txid = ?1)")?
+                .query_row([txid.to_byte_array()], |row| row.get(0))
+        })
+        .map_err(unreadable)
+    }
+}
