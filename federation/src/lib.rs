@@ -13,6 +13,7 @@
 pub mod blocksign;
 pub mod ceremony;
 pub mod certificate;
+pub mod consensus;
 pub mod federation;
 pub mod keys;
 pub mod roster;

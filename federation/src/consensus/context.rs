@@ -247,7 +247,7 @@ impl mt::ValidatorSet<Agreement> for Members {
 
 /// A BIP 340 signature of a consensus key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
-pub struct ConsensusSignature(pub(crate) [u8; 64]);
+pub(crate) struct ConsensusSignature(pub(crate) [u8; 64]);
 
 impl fmt::Debug for ConsensusSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

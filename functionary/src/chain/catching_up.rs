@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use aquifer_assets::block::certificate::Certificate;
+use aquifer_assets::block::Certificate;
 use aquifer_assets::block::check_block_signatures;
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::roster::MemberIndex;

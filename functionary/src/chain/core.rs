@@ -10,7 +10,6 @@ use aquifer_federation::federation::Federation;
 use aquifer_federation::keys::{BlsShare, MemberKeys};
 use aquifer_federation::roster::MemberIndex;
 use aquifer_proto::peer::{Hello, PeerMessage, Tip as TipMessage, peer_message::Kind};
-use elements::hashes::Hash as _;
 
 use super::finality::{Finality, Share};
 use super::host::World;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aquifer_assets::block::certificate::Certificate;
+use aquifer_assets::block::Certificate;
 use aquifer_federation::blocksign::{assemble_witness, verify_header_signature};
 use aquifer_federation::certificate::{SHARE_SIZE, Statement, combine};
 use aquifer_federation::federation::Federation;

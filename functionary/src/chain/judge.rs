@@ -4,11 +4,13 @@
 //! that a deposit is not deep enough in its eyes: the member then gives no verdict, asks again while the round lasts, and
 //! lets the round's time-out vote for it. So a lagging parent stalls and never invalidates.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aquifer_assets::block::{BlockError, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block, check_block};
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::state::Effects;
+use aquifer_assets::transaction::fee_in;
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::treasury::{BatchError, BatchPlan, batch_commitment, find_batch_commitment};
 use elements::{Script, Transaction};
@@ -150,13 +152,14 @@ impl Judge {
     }
 
     fn assemble(&self, tip: &Tip, transactions: Vec<Transaction>, batch: Option<&BatchPlan>) -> Body {
-        let fees = aquifer_assets::transaction::total_fees(&transactions);
+        let policy_asset = self.params.pegged_asset();
+        let fee = transactions.iter().fold(0u64, |sum, tx| sum.saturating_add(fee_in(tx, policy_asset)));
         let template = Template {
             height: tip.height.saturating_add(1),
             previous: tip.hash,
             time: self.clock.now().max(tip.median_time_past.saturating_add(1)),
             transactions,
-            fees,
+            fees: BTreeMap::from([(policy_asset, fee)]),
             fee_script: self.fee_script.clone(),
             commitments: batch.map(|batch| batch_commitment(&batch.transaction.compute_txid())).into_iter().collect(),
         };

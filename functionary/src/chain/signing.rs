@@ -7,7 +7,6 @@ use aquifer_federation::consensus::BlockId;
 use aquifer_federation::roster::MemberIndex;
 use aquifer_proto::peer::{HeaderShare, HeaderShareRequest, peer_message::Kind};
 use elements::BlockHash;
-use elements::hashes::Hash as _;
 
 use super::ChainError;
 use super::body::Body;
@@ -124,6 +123,7 @@ impl Core {
             .federation
             .roster
             .indices()
+            .into_iter()
             .filter(|member| *member != self.me && signing.finality.misses(*member))
             .collect();
         let own = self.signer.header(height)?;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::check_pegin;
-use aquifer_assets::state::{ChainView as _, Effects, ViewError};
+use aquifer_assets::state::{Effects, ViewError};
 use aquifer_assets::transaction::{TxContext, TxError, discount_vsize, verify_transaction};
 use elements::{OutPoint, Transaction, Txid};
 use tokio::sync::watch;
@@ -231,7 +231,7 @@ impl Mempool {
         let view = PoolView { ledger: &ledger, pool: &pool, next_height: tip.height.saturating_add(1) };
         let effects = verify_transaction(&self.context(&tip), &transaction, &view)?;
         let paid_sat = effects.fees.get(&self.params.pegged_asset()).copied().unwrap_or(0);
-        let vsize = discount_vsize(&transaction);
+        let vsize = u64::try_from(discount_vsize(&transaction)).unwrap_or(u64::MAX);
         let needed_sat = vsize.saturating_mul(MIN_FEE_RATE_SAT_PER_KVB).div_ceil(1_000);
         if paid_sat < needed_sat {
             return Err(MempoolError::FeeTooLow { paid_sat, needed_sat, vsize });
@@ -263,7 +263,7 @@ impl Mempool {
         for vin in (0..transaction.input.len()).filter(|vin| {
             transaction.input.get(*vin).is_some_and(|input| input.is_pegin())
         }) {
-            let claim = check_pegin(&self.context(&tip), transaction, vin).map_err(TxError::from)?;
+            let claim = check_pegin(&self.context(&tip), transaction, vin).map_err(|source| TxError::Pegin { vin, source })?;
             let deposit = claim.deposit;
             match self.parent.deposit_depth(&claim) {
                 DepthVerdict::Deep { .. } => {}

@@ -210,7 +210,6 @@ pub struct StoredIssuance {
 
 /// Names of an output in a row.
 fn outpoint_of(txid: [u8; 32], vout: u32) -> OutPoint {
-    use elements::hashes::Hash as _;
     OutPoint::new(Txid::from_byte_array(txid), vout)
 }
 

@@ -5,7 +5,6 @@ use aquifer_assets::state::IssuanceRecord;
 use aquifer_federation::treasury::TreasuryCoin;
 use bitcoin::ScriptBuf;
 use bitcoin::hashes::Hash as _;
-use elements::hashes::Hash as _;
 use elements::{AssetId, OutPoint, Txid};
 use rusqlite::{OptionalExtension as _, Row, params};
 

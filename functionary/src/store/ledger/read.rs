@@ -5,7 +5,6 @@ use std::sync::{Mutex, MutexGuard};
 
 use aquifer_assets::state::{ChainView, Coin, ViewError};
 use elements::encode::deserialize;
-use elements::hashes::Hash as _;
 use elements::{BlockHash, OutPoint, Script, Txid};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 

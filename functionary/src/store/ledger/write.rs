@@ -9,7 +9,6 @@ use aquifer_assets::chain::ChainParams;
 use aquifer_assets::state::Effects;
 use bitcoin::hashes::Hash as _;
 use elements::encode::serialize;
-use elements::hashes::Hash as _;
 use elements::{AssetId, Block, Script};
 use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
