@@ -1,1 +1,5 @@
-//! placeholder
+//! The node of a federation member.
+
+#![forbid(unsafe_code)]
+
+pub mod parent;

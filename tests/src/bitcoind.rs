@@ -314,6 +314,15 @@ impl Rpc {
         let args = serde_json::value::to_raw_value(args).map_err(|error| failed(&error))?;
         self.inner.call(method, Some(&args)).map_err(|error| failed(&error))
     }
+
+    /// Calls a method that answers nothing.
+    ///
+    /// # Errors
+    ///
+    /// The node is out of reach or refuses.
+    pub fn call_unit(&self, method: &str, args: &[Value]) -> Result<(), HarnessError> {
+        self.call::<Option<Value>>(method, args).map(drop)
+    }
 }
 
 /// A port of 127.0.0.1 that nobody uses now.

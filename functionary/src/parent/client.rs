@@ -1,0 +1,420 @@
+//! The JSON-RPC client for bitcoind. It blocks; asynchronous code calls it on a thread for blocking work.
+//!
+//! Answers are read into structures that name only the fields that are needed, so versions and forks of Bitcoin Core
+//! that add, drop or rename others are understood alike. The login is taken from the cookie file and read again after
+//! every failure, because bitcoind writes a new one at each start.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
+use bitcoin::{Amount, Block, BlockHash, OutPoint, Transaction, Txid};
+use jsonrpc::http::bitreq_http;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// A local bitcoind answers in milliseconds, unless it is busy with a block.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+// Error codes of Bitcoin Core's RPC (`rpc/protocol.h`).
+const RPC_INVALID_ADDRESS_OR_KEY: i32 = -5;
+const RPC_INVALID_PARAMETER: i32 = -8;
+const RPC_IN_WARMUP: i32 = -28;
+const RPC_VERIFY_ALREADY_IN_UTXO_SET: i32 = -27;
+
+const HTTP_UNAUTHORIZED: i32 = 401;
+const HTTP_FORBIDDEN: i32 = 403;
+
+/// The parent chain cannot be asked, or answers with an error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParentError {
+    /// No answer: not running, wrong address, or no permission.
+    #[error("bitcoind at {url} is out of reach: {reason}")]
+    OutOfReach {
+        /// Where it should be.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The cookie file cannot be read: bitcoind is not running, or keeps its files elsewhere.
+    #[error("the login of bitcoind cannot be read from {cookie_file}: {reason}")]
+    Cookie {
+        /// The cookie file.
+        cookie_file: String,
+        /// What happened.
+        reason: String,
+    },
+    /// It starts, or does not have all blocks yet.
+    #[error("bitcoind is not ready: {0}")]
+    Syncing(String),
+    /// It follows another chain than the one the federation stands on.
+    #[error(
+        "bitcoind follows another chain: its genesis block is {found}, the federation's parent chain has {expected}"
+    )]
+    WrongChain {
+        /// Its genesis block.
+        found: BlockHash,
+        /// The federation's `parent_genesis`.
+        expected: BlockHash,
+    },
+    /// It cannot look up transactions.
+    #[error("bitcoind runs without a transaction index: start it with -txindex=1")]
+    NoTransactionIndex,
+    /// It answered with an error.
+    #[error("bitcoind refuses {method}: {message} ({code})")]
+    Refused {
+        /// The method.
+        method: &'static str,
+        /// The code in its answer.
+        code: i32,
+        /// The text in its answer.
+        message: String,
+    },
+    /// Its answer could not be understood.
+    #[error("bitcoind answers {method} in a way that is not understood: {reason}")]
+    Malformed {
+        /// The method.
+        method: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl ParentError {
+    fn is(&self, wanted: i32) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == wanted)
+    }
+
+    /// Whether this is an answer about the thing that was asked, rather than a failure to answer.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+}
+
+/// The best block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParentTip {
+    /// Its height in blocks.
+    pub height: u32,
+    /// Its hash.
+    pub hash: BlockHash,
+}
+
+/// Where a transaction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionStatus {
+    /// Neither in the mempool nor in the best chain.
+    Unknown,
+    /// In the mempool.
+    Mempool,
+    /// In the best chain.
+    Confirmed {
+        /// The block.
+        block: BlockHash,
+        /// Blocks from that block to the best one, both counted.
+        confirmations: u32,
+    },
+}
+
+/// Where a block stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockStatus {
+    /// bitcoind has never heard of it.
+    Unknown,
+    /// Known, but not in the best chain.
+    Stale,
+    /// In the best chain.
+    Best {
+        /// Its height.
+        height: u32,
+        /// Blocks from it to the best one, both counted.
+        confirmations: u32,
+    },
+}
+
+/// What became of a transaction handed to bitcoind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broadcast {
+    /// It is in the mempool, or in the chain already.
+    Accepted,
+    /// bitcoind does not take it.
+    Rejected(String),
+}
+
+#[derive(Deserialize)]
+struct ChainInfo {
+    blocks: u32,
+    headers: u32,
+    bestblockhash: BlockHash,
+    initialblockdownload: bool,
+}
+
+#[derive(Deserialize)]
+struct HeaderInfo {
+    /// Negative for a block outside the best chain.
+    confirmations: i64,
+    height: u32,
+}
+
+#[derive(Deserialize)]
+struct TransactionInfo {
+    blockhash: Option<BlockHash>,
+    confirmations: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct OutputInfo {
+    confirmations: u32,
+}
+
+#[derive(Deserialize)]
+struct FeeEstimate {
+    /// BTC per 1,000 virtual bytes; absent while there is too little data.
+    feerate: Option<f64>,
+}
+
+/// A blocking client for one bitcoind.
+#[derive(Debug)]
+pub struct ParentClient {
+    url: String,
+    cookie_file: PathBuf,
+    genesis: BlockHash,
+    /// Built at the first call after a failure, with the login of that moment.
+    connection: Mutex<Option<jsonrpc::client::Client>>,
+}
+
+impl ParentClient {
+    /// A client for the bitcoind at `url` (`http://host:port`). Nothing is asked yet.
+    pub fn new(url: String, cookie_file: PathBuf, genesis: BlockHash) -> Self {
+        Self { url, cookie_file, genesis, connection: Mutex::new(None) }
+    }
+
+    /// The best block of a node that is on the right chain, has all its blocks and can look up transactions.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`].
+    pub fn tip(&self) -> Result<ParentTip, ParentError> {
+        let genesis: BlockHash = self.call("getblockhash", &[json!(0)])?;
+        if genesis != self.genesis {
+            return Err(ParentError::WrongChain { found: genesis, expected: self.genesis });
+        }
+        let info: ChainInfo = self.call("getblockchaininfo", &[])?;
+        if info.headers > info.blocks {
+            return Err(ParentError::Syncing(format!("it has {} of {} blocks", info.blocks, info.headers)));
+        }
+        // A regtest node calls itself syncing whenever its last block is a day old, and nobody will ever send it another.
+        let regtest = bitcoin::constants::genesis_block(bitcoin::Network::Regtest).block_hash();
+        if info.initialblockdownload && self.genesis != regtest {
+            return Err(ParentError::Syncing(format!("it still downloads the chain, block {}", info.blocks)));
+        }
+        let indexes: Value = self.call("getindexinfo", &[json!("txindex")])?;
+        match indexes.get("txindex").and_then(|index| index.get("synced")).and_then(Value::as_bool) {
+            // The index follows the chain by itself; bitcoind waits for it before it looks something up.
+            Some(true) => Ok(ParentTip { height: info.blocks, hash: info.bestblockhash }),
+            Some(false) => Err(ParentError::Syncing("it still builds its transaction index".to_owned())),
+            None => Err(ParentError::NoTransactionIndex),
+        }
+    }
+
+    /// The block of the best chain at a height, or `None` above its top.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`].
+    pub fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, ParentError> {
+        match self.call("getblockhash", &[json!(height)]) {
+            Ok(hash) => Ok(Some(hash)),
+            Err(error) if error.is(RPC_INVALID_PARAMETER) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A block.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`]; the block is unknown or has been pruned.
+    pub fn block(&self, hash: &BlockHash) -> Result<Block, ParentError> {
+        self.decoded("getblock", &[json!(hash), json!(0)])
+    }
+
+    /// Where a block stands.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`].
+    pub fn block_status(&self, hash: &BlockHash) -> Result<BlockStatus, ParentError> {
+        match self.call::<HeaderInfo>("getblockheader", &[json!(hash), json!(true)]) {
+            Ok(info) => Ok(match u32::try_from(info.confirmations) {
+                Ok(confirmations) if confirmations > 0 => BlockStatus::Best { height: info.height, confirmations },
+                _ => BlockStatus::Stale,
+            }),
+            Err(error) if error.is(RPC_INVALID_ADDRESS_OR_KEY) => Ok(BlockStatus::Unknown),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a block holds a transaction.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`].
+    pub fn block_contains(&self, block: &BlockHash, txid: &Txid) -> Result<bool, ParentError> {
+        match self.call::<String>("getrawtransaction", &[json!(txid), json!(false), json!(block)]) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is(RPC_INVALID_ADDRESS_OR_KEY) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where a transaction stands.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`].
+    pub fn transaction_status(&self, txid: &Txid) -> Result<TransactionStatus, ParentError> {
+        match self.call::<TransactionInfo>("getrawtransaction", &[json!(txid), json!(true)]) {
+            Ok(TransactionInfo { blockhash: Some(block), confirmations: Some(confirmations) }) if confirmations > 0 => {
+                Ok(TransactionStatus::Confirmed { block, confirmations })
+            }
+            // A block hash without confirmations: the index still knows it from a block that is no longer in the chain.
+            Ok(TransactionInfo { blockhash: Some(_), .. }) => Ok(TransactionStatus::Unknown),
+            Ok(TransactionInfo { blockhash: None, .. }) => Ok(TransactionStatus::Mempool),
+            Err(error) if error.is(RPC_INVALID_ADDRESS_OR_KEY) => Ok(TransactionStatus::Unknown),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Confirmations of an output that is unspent in the best chain and in the mempool, else `None`.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`].
+    pub fn unspent_confirmations(&self, outpoint: &OutPoint) -> Result<Option<u32>, ParentError> {
+        let args = [json!(outpoint.txid), json!(outpoint.vout), json!(true)];
+        let output: Option<OutputInfo> = self.call_nullable("gettxout", &args)?;
+        Ok(output.map(|output| output.confirmations))
+    }
+
+    /// bitcoind's fee estimate for confirmation within `blocks`, in satoshi per 1,000 virtual bytes; `None` while it has
+    /// too little data.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`].
+    pub fn estimate_fee_rate(&self, blocks: u16) -> Result<Option<u64>, ParentError> {
+        let estimate: FeeEstimate = self.call("estimatesmartfee", &[json!(blocks)])?;
+        let Some(rate) = estimate.feerate else { return Ok(None) };
+        Amount::from_btc(rate)
+            .map(|amount| Some(amount.to_sat()))
+            .map_err(|error| ParentError::Malformed { method: "estimatesmartfee", reason: format!("{rate}: {error}") })
+    }
+
+    /// Hands over a signed transaction.
+    ///
+    /// # Errors
+    ///
+    /// bitcoind could not be asked; that it does not take the transaction is no error of the call.
+    pub fn broadcast(&self, transaction: &Transaction) -> Result<Broadcast, ParentError> {
+        // bitcoind's own cap on fees (0.1 BTC per kvB) stays in force: a batch above it is a mistake of ours.
+        match self.call::<Txid>("sendrawtransaction", &[json!(serialize_hex(transaction))]) {
+            Ok(_) => Ok(Broadcast::Accepted),
+            Err(error) if error.is(RPC_VERIFY_ALREADY_IN_UTXO_SET) => Ok(Broadcast::Accepted),
+            Err(ParentError::Refused { message, .. }) => Ok(Broadcast::Rejected(message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn decoded<T: bitcoin::consensus::Decodable>(
+        &self,
+        method: &'static str,
+        args: &[Value],
+    ) -> Result<T, ParentError> {
+        let text: String = self.call(method, args)?;
+        deserialize_hex(&text).map_err(|error| ParentError::Malformed { method, reason: error.to_string() })
+    }
+
+    fn call<T: DeserializeOwned>(&self, method: &'static str, args: &[Value]) -> Result<T, ParentError> {
+        self.call_nullable(method, args)?
+            .ok_or_else(|| ParentError::Malformed { method, reason: "the answer is empty".to_owned() })
+    }
+
+    fn call_nullable<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        args: &[Value],
+    ) -> Result<Option<T>, ParentError> {
+        let malformed = |error: serde_json::Error| ParentError::Malformed { method, reason: error.to_string() };
+        let args = serde_json::value::to_raw_value(args).map_err(malformed)?;
+        // The lock is held during the call: bitcoind answers one question of ours at a time, which keeps its queue short.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = match connection.take() {
+            Some(client) => client,
+            None => self.connect()?,
+        };
+        match client.call::<Value>(method, Some(&args)) {
+            Ok(value) => {
+                *connection = Some(client);
+                serde_json::from_value(value).map_err(malformed)
+            }
+            Err(jsonrpc::Error::Rpc(error)) if error.code == RPC_IN_WARMUP => Err(ParentError::Syncing(error.message)),
+            Err(jsonrpc::Error::Rpc(error)) => {
+                *connection = Some(client);
+                Err(ParentError::Refused { method, code: error.code, message: error.message })
+            }
+            // The connection is left out: the next call reads the cookie again.
+            Err(jsonrpc::Error::Json(error)) => Err(malformed(error)),
+            Err(error) => Err(self.out_of_reach(error)),
+        }
+    }
+
+    fn connect(&self) -> Result<jsonrpc::client::Client, ParentError> {
+        let login = fs::read_to_string(&self.cookie_file).map_err(|error| ParentError::Cookie {
+            cookie_file: self.cookie_file.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        let transport = bitreq_http::Builder::new()
+            .url(&self.url)
+            .map_err(|error| self.out_of_reach(error))?
+            .timeout(CALL_LIMIT)
+            .cookie_auth(login.trim())
+            .build();
+        Ok(jsonrpc::client::Client::with_transport(transport))
+    }
+
+    fn out_of_reach(&self, error: impl Into<jsonrpc::Error>) -> ParentError {
+        let error = error.into();
+        let reason = match &error {
+            jsonrpc::Error::Transport(cause) => match cause.downcast_ref::<bitreq_http::Error>() {
+                Some(bitreq_http::Error::Http(answer))
+                    if [HTTP_UNAUTHORIZED, HTTP_FORBIDDEN].contains(&answer.status_code) =>
+                {
+                    format!("it does not accept the login in {}", self.cookie_file.display())
+                }
+                _ => cause.to_string(),
+            },
+            other => other.to_string(),
+        };
+        ParentError::OutOfReach { url: self.url.clone(), reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitcoin::hashes::Hash as _;
+
+    #[test]
+    fn a_missing_cookie_file_is_named() {
+        let client =
+            ParentClient::new("http://127.0.0.1:1".to_owned(), "/nowhere/.cookie".into(), BlockHash::all_zeros());
+        match client.tip() {
+            Err(ParentError::Cookie { cookie_file, .. }) => assert_eq!(cookie_file, "/nowhere/.cookie"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Follows the best chain of bitcoind, block by block.
+//!
+//! The store's position is always a block that bitcoind had in its best chain. Each round first takes back blocks that are
+//! no longer in it, then adds the next ones, so a reorganisation takes exactly the deposits back that it removed. A round
+//! that fails leaves the position where it was; the next one goes on from there.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::client::{ParentError, ParentTip};
+use super::deposits::find_deposits;
+use super::{FollowError, Parent, ParentState};
+
+/// Asks bitcoind for news until `stop` turns true or is dropped.
+pub(super) async fn run(parent: Parent, interval: Duration, mut stop: watch::Receiver<bool>) {
+    let mut timer = tokio::time::interval(interval);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            () = parent.shared.asked.notified() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let worker = parent.clone();
+        let stopping = stop.clone();
+        if tokio::task::spawn_blocking(move || round(&worker, &stopping)).await.is_err() {
+            tracing::error!("the parent chain is no longer followed: its worker has failed");
+            parent.set_state(ParentState::Unhealthy {
+                reason: "its follower has stopped; restart the member".to_owned(),
+            });
+            return;
+        }
+    }
+}
+
+/// One look at bitcoind.
+fn round(parent: &Parent, stop: &watch::Receiver<bool>) {
+    let outcome = parent.shared.client.tip().map_err(FollowError::from).and_then(|tip| {
+        parent.set_state(ParentState::Healthy { height: tip.height, hash: tip.hash });
+        follow(parent, &tip, stop)
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(FollowError::Parent(error)) => parent.note_failure(&error),
+        Err(FollowError::Store(error)) => {
+            tracing::error!(%error, "the parent chain cannot be followed");
+            parent.set_state(ParentState::Unhealthy { reason: error.to_string() });
+        }
+    }
+}
+
+/// Moves the position to the tip.
+fn follow(parent: &Parent, tip: &ParentTip, stop: &watch::Receiver<bool>) -> Result<(), FollowError> {
+    let client = &parent.shared.client;
+    loop {
+        let position = parent.store().position()?;
+        let Some(position) = position else {
+            // The first start: what came before has been watched by nobody.
+            parent.store().restart_at(tip)?;
+            parent.changed();
+            return Ok(());
+        };
+        if position.hash == tip.hash || *stop.borrow() {
+            return Ok(());
+        }
+        if client.block_hash(position.height)? != Some(position.hash) {
+            take_back(parent, &position)?;
+            continue;
+        }
+        let height = position.height.saturating_add(1);
+        let Some(hash) = client.block_hash(height)? else { return Ok(()) };
+        let block = client.block(&hash)?;
+        if block.header.prev_blockhash != position.hash {
+            // The chain moved between two questions.
+            continue;
+        }
+        let deposits = {
+            let watched = parent.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            find_deposits(&block, height, &watched)
+        };
+        for deposit in &deposits {
+            tracing::info!(outpoint = %deposit.outpoint, amount_sat = deposit.amount_sat, height, "deposit seen");
+        }
+        parent.store().connect(&ParentTip { height, hash }, &deposits)?;
+        parent.changed();
+    }
+}
+
+fn take_back(parent: &Parent, position: &ParentTip) -> Result<(), FollowError> {
+    tracing::warn!(height = position.height, hash = %position.hash, "the parent chain was reorganised; a block is taken back");
+    parent.store().disconnect(position.height)?;
+    if parent.store().position()?.is_none() {
+        // Deeper than what is remembered: go on from the block below, as bitcoind knows it now.
+        let height = position.height.saturating_sub(1);
+        let hash = parent
+            .shared
+            .client
+            .block_hash(height)?
+            .ok_or_else(|| ParentError::Syncing(format!("its chain has become shorter than {height} blocks")))?;
+        parent.store().restart_at(&ParentTip { height, hash })?;
+    }
+    parent.changed();
+    Ok(())
+}
+
+/// Keeps the follower alive; dropping it ends the task after the round it is in.
+#[derive(Debug)]
+pub struct Following {
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Following {
+    pub(super) fn start(parent: Parent, interval: Duration, runtime: &tokio::runtime::Handle) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let task = runtime.spawn(run(parent, interval, stopped));
+        Self { stop, task }
+    }
+
+    /// Ends the task and waits for the round it is in.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if self.task.await.is_err() {
+            tracing::error!("the follower of the parent chain had failed before it was stopped");
+        }
+    }
+}
