@@ -9,6 +9,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use aquifer_wallet::backend::Ledger;
+use aquifer_wallet::network::Chain;
+use bitcoin::address::NetworkUnchecked;
+use bitcoin::{Address, Network};
+use elements::BlockHash;
 use tempfile::TempDir;
 
 use crate::binaries::Binaries;
@@ -274,6 +279,82 @@ impl Devnet {
         Ok(first.network_file())
     }
 
+    /// The chain, as wallets know it.
+    ///
+    /// # Errors
+    /// When the network file is not there or wrong.
+    pub fn chain(&self) -> Result<Chain, HarnessError> {
+        Chain::read(&self.network_file()?).map_err(|error| HarnessError::Story(error.to_string()))
+    }
+
+    /// A verified view of the chain through all members: what it gives is checked against certificates.
+    ///
+    /// # Errors
+    /// When it cannot be prepared. Nothing is asked yet.
+    pub fn ledger(&self) -> Result<Ledger, HarnessError> {
+        let cache = self.folder()?.join("observer.db");
+        Ledger::new(&self.chain()?, &cache, None, Box::new(|_| {})).map_err(HarnessError::from)
+    }
+
+    /// # Errors
+    /// [`HarnessError::Died`] when a member that was started is gone.
+    pub fn check_running(&mut self) -> Result<(), HarnessError> {
+        self.members.iter_mut().try_for_each(Member::check_running)
+    }
+
+    /// Waits until a transaction waits for a Bitcoin block, and gives its id.
+    ///
+    /// # Errors
+    /// When none comes within `limit`.
+    pub fn wait_parent_mempool(&self, limit: Duration) -> Result<String, HarnessError> {
+        let client = self.bitcoind.client()?;
+        wait::until("a transaction reaches Bitcoin's mempool", limit, || {
+            let waiting: Vec<String> = client.call("getrawmempool", &[])?;
+            Ok(waiting.into_iter().next().map_or_else(|| Answer::NotYet("an empty mempool".to_owned()), Answer::Ready))
+        })
+    }
+
+    /// Gives a wallet pegged coins: pays its peg-in address on Bitcoin, mines, and waits for the claim.
+    ///
+    /// # Errors
+    /// When a step fails or takes too long.
+    pub fn fund(&self, wallet: &Wallet, amount_sat: u64) -> Result<(), HarnessError> {
+        if self.bitcoind.block_count()? == 0 {
+            self.bitcoind.mine_rewards(2)?;
+        }
+        let address = wallet.pegin_address()?;
+        self.bitcoind.send_to(&parent_address(&address)?, amount_sat)?;
+        self.bitcoind.mine(self.chain()?.file().params.pegin_confirmation_depth_blocks)?;
+        wallet.claim(&address).map(drop)
+    }
+
+    /// The final blocks that a member has, from 1 to `height`, by hash.
+    ///
+    /// # Errors
+    /// When it does not have them, or they do not verify.
+    pub fn block_hashes(&self, member: &Member, height: u32) -> Result<Vec<BlockHash>, HarnessError> {
+        let cache = tempfile::NamedTempFile::new().map_err(HarnessError::program("make a file for", "the observer"))?;
+        let ledger = Ledger::new(&self.chain()?, cache.path(), Some(member.name()), Box::new(|_| {}))?;
+        (1..=height).map(|height| Ok(ledger.block(height)?.block_hash())).collect()
+    }
+
+    /// Checks that all members have the same blocks up to `height`.
+    ///
+    /// # Errors
+    /// [`HarnessError::Story`] when two differ.
+    pub fn check_agreement(&self, height: u32) -> Result<(), HarnessError> {
+        let mut chains = self.members.iter().map(|member| Ok((member, self.block_hashes(member, height)?)));
+        let Some(first) = chains.next() else { return Ok(()) };
+        let (first, expected) = first?;
+        chains.try_for_each(|other: Result<_, HarnessError>| {
+            let (other, hashes) = other?;
+            if hashes == expected {
+                return Ok(());
+            }
+            Err(HarnessError::Story(format!("{} and {} disagree below height {height}", first.name(), other.name())))
+        })
+    }
+
     /// Makes a wallet.
     ///
     /// # Errors
@@ -298,6 +379,16 @@ impl Devnet {
         }
         report(&text);
     }
+}
+
+/// An address of the parent chain.
+///
+/// # Errors
+/// When it is none.
+pub fn parent_address(text: &str) -> Result<Address, HarnessError> {
+    let parsed =
+        text.parse::<Address<NetworkUnchecked>>().and_then(|address| address.require_network(Network::Regtest));
+    parsed.map_err(|error| HarnessError::Story(format!("`{text}` is no Bitcoin address in regtest: {error}")))
 }
 
 /// Waits until one member has a final block at `height`.

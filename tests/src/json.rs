@@ -78,6 +78,16 @@ impl Printed {
         u32::try_from(self.number(field)?).map_err(|_| self.lacks(field, "32-bit number"))
     }
 
+    /// A field that holds an object.
+    ///
+    /// # Errors
+    /// [`HarnessError::Output`] when it is not there.
+    pub fn object(&self, field: &str) -> Result<Self, HarnessError> {
+        let found = self.value.pointer(&format!("/{field}")).filter(|value| value.is_object());
+        let value = found.ok_or_else(|| self.lacks(field, "object"))?;
+        Ok(Self::new(self.command.clone(), value.clone()))
+    }
+
     /// A field that holds a list.
     ///
     /// # Errors

@@ -8,11 +8,13 @@
 
 pub mod binaries;
 pub mod bitcoind;
+pub mod demo;
 pub mod devnet;
 pub mod elementsd;
 pub mod error;
 pub mod interrupt;
 pub mod json;
+pub mod load;
 pub mod member;
 pub mod ports;
 pub mod process;

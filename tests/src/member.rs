@@ -168,12 +168,15 @@ impl Member {
         })
     }
 
-    /// `aquiferd elements-conf`: the configuration with which an elementsd follows the chain.
+    /// `aquiferd elements-conf --with-bitcoind`: the configuration with which an elementsd follows the chain and checks
+    /// the depth of peg-ins itself.
     ///
     /// # Errors
     /// When the command fails.
     pub fn elements_conf(&self) -> Result<String, HarnessError> {
-        process::run(self.command("elements-conf"), COMMAND_LIMIT)
+        let mut command = self.command("elements-conf");
+        command.arg("--with-bitcoind");
+        process::run(command, COMMAND_LIMIT)
     }
 
     /// Everything it has logged.

@@ -111,7 +111,7 @@ impl Wallet {
     /// As [`Wallet::run`].
     pub fn balance(&self) -> Result<BTreeMap<String, u64>, HarnessError> {
         let entries = self.run(&["balance"])?.list("assets")?;
-        entries.iter().map(|entry| Ok((entry.text("asset")?, entry.number("amount_sat")?))).collect()
+        entries.iter().map(|entry| Ok((entry.text("asset")?, entry.number("confirmed_sat")?))).collect()
     }
 
     /// Final balance of one asset, in the smallest unit.
@@ -142,15 +142,48 @@ impl Wallet {
         self.run(&["send", address, &raw(amount_sat), "--asset", asset])
     }
 
+    /// A Bitcoin address whose deposits the wallet can claim.
+    ///
+    /// # Errors
+    /// As [`Wallet::run`].
+    pub fn pegin_address(&self) -> Result<String, HarnessError> {
+        self.run(&["pegin", "--no-wait"])?.text("address")
+    }
+
+    /// Waits for the deposit to a peg-in address, claims it, and gives what the wallet says of the claim.
+    ///
+    /// # Errors
+    /// As [`Wallet::run`].
+    pub fn claim(&self, address: &str) -> Result<Printed, HarnessError> {
+        self.run(&["pegin", "--resume", "--address", address])?.object("pegins/0/deposits/0/claim")
+    }
+
     /// Issues an asset with a reissuance token.
     ///
     /// # Errors
     /// As [`Wallet::run`].
-    pub fn issue(&self, amount_sat: u64, tokens: u64) -> Result<(Issued, Printed), HarnessError> {
-        let printed = self.run(&["asset", "issue", &raw(amount_sat), "--tokens", &tokens.to_string()])?;
+    pub fn issue(&self, ticker: &str, amount_sat: u64, tokens: u64) -> Result<(Issued, Printed), HarnessError> {
+        let (amount, tokens) = (raw(amount_sat), tokens.to_string());
+        let printed = self.run(&["asset", "issue", &amount, "--ticker", ticker, "--tokens", &tokens])?;
         let issued =
             Issued { asset: printed.text("asset")?, token: printed.text("token")?, txid: printed.text("txid")? };
         Ok((issued, printed))
+    }
+
+    /// Issues more of an asset, with its token.
+    ///
+    /// # Errors
+    /// As [`Wallet::run`].
+    pub fn reissue(&self, asset: &str, amount_sat: u64) -> Result<Printed, HarnessError> {
+        self.run(&["asset", "reissue", asset, &raw(amount_sat)])
+    }
+
+    /// Destroys units of an asset.
+    ///
+    /// # Errors
+    /// As [`Wallet::run`].
+    pub fn burn(&self, asset: &str, amount_sat: u64) -> Result<Printed, HarnessError> {
+        self.run(&["asset", "burn", asset, &raw(amount_sat)])
     }
 }
 
