@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse_from(without_separator(std::env::args_os()));
     let stage = if arguments.json { Stage::Errors } else { Stage::Output };
     let afterwards = if arguments.once { Afterwards::End } else { Afterwards::StayUp };
     let mut teller = Teller::new(stage);
@@ -47,7 +48,30 @@ fn main() -> ExitCode {
     }
 }
 
+/// `cargo demo --once` and `cargo demo -- --once` mean the same: the alias ends with `--` already, and the second one
+/// arrives here as the first argument.
+fn without_separator(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    arguments
+        .enumerate()
+        .filter(|(position, argument)| *position != 1 || argument != "--")
+        .map(|(_, argument)| argument)
+}
+
 fn print_json(summary: &Summary) -> Result<(), HarnessError> {
     let text = serde_json::to_string(summary).map_err(|error| HarnessError::Story(error.to_string()))?;
     writeln!(io::stdout(), "{text}").map_err(HarnessError::program("print the summary of", "the demo"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_separator_may_be_written_or_not() {
+        for line in ["demo --once --json", "demo -- --once --json"] {
+            let words = line.split(' ').map(OsString::from);
+            let parsed = Arguments::try_parse_from(without_separator(words));
+            assert!(parsed.is_ok_and(|arguments| arguments.once && arguments.json), "{line}");
+        }
+    }
 }
