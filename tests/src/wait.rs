@@ -42,6 +42,20 @@ pub fn until<T>(
     }
 }
 
+/// Checks for as long as `span` that something stays as it is.
+///
+/// # Errors
+/// The error of a check at once; [`HarnessError::Interrupted`] on Ctrl-C.
+pub fn holds(span: Duration, mut check: impl FnMut() -> Result<(), HarnessError>) -> Result<(), HarnessError> {
+    let start = Instant::now();
+    while start.elapsed() < span {
+        interrupt::check()?;
+        check()?;
+        thread::sleep(PAUSE);
+    }
+    check()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
