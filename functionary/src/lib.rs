@@ -13,6 +13,7 @@ pub mod config;
 pub mod files;
 pub mod identity;
 pub mod mempool;
+pub mod node;
 pub mod parent;
 pub mod peers;
 pub mod peg;

@@ -84,6 +84,7 @@ impl Members {
             peers: Listen { listen: self.listen[member] },
             api: Listen { listen: self.listen[member] },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:1".to_owned(), cookie_file: "none".into() },
+            fee_address: None,
             log: LogConfig::default(),
         };
         Config { data: self.data(member), file }
