@@ -12,3 +12,6 @@ pub mod config;
 pub mod files;
 pub mod identity;
 pub mod peers;
+
+#[cfg(test)]
+mod testing;
