@@ -5,6 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod testing;
+
 pub mod api;
 pub mod ceremony;
 pub mod cli;
@@ -12,6 +15,3 @@ pub mod config;
 pub mod files;
 pub mod identity;
 pub mod peers;
-
-#[cfg(test)]
-mod testing;
