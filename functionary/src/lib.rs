@@ -5,6 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod testing;
+
 pub mod api;
 pub mod ceremony;
 pub mod chain;
