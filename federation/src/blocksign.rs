@@ -21,7 +21,7 @@ fn message(block: &BlockHash) -> Message {
 
 /// Signs a header: DER with a low S, and the sighash byte. The same key and block always give the same bytes.
 ///
-/// # Safety of the money
+/// # When
 /// Only after the block has its commit certificate, once per height, and recorded on disk before the signature leaves.
 pub fn sign_header(key: &SecretKey, block: &BlockHash) -> Vec<u8> {
     let mut bytes = SECP256K1.sign_ecdsa_low_r(&message(block), key).serialize_der().to_vec();
@@ -46,14 +46,13 @@ pub(crate) fn parse_signature(bytes: &[u8]) -> Option<Signature> {
 /// The witness stack, from signatures that were verified with [`verify_header_signature`]. Of more than `k` signatures those
 /// of the first members are taken: Elements refuses a longer stack. `None` with fewer than `k`.
 pub fn assemble_witness(params: &ChainParams, signatures: &BTreeMap<MemberIndex, Vec<u8>>) -> Option<Vec<Vec<u8>>> {
-    let threshold = Multisig::parse(&params.signblock_script)?.threshold;
-    if signatures.len() < threshold {
-        return None;
-    }
+    let Multisig { threshold, keys } = Multisig::parse(&params.signblock_script)?;
+    let by_members = signatures.iter().filter(|(member, _)| member.position() < keys.len());
     let mut witness = vec![Vec::new()];
-    witness.extend(signatures.values().take(threshold).cloned());
+    witness.extend(by_members.take(threshold).map(|(_, signature)| signature.clone()));
     witness.push(params.signblock_script.to_bytes());
-    Some(witness)
+    // The empty item, the signatures, the script.
+    (witness.len() == threshold.checked_add(2)?).then_some(witness)
 }
 
 #[cfg(test)]
@@ -107,7 +106,9 @@ mod tests {
             }
             let witness = assemble_witness(&params, &signatures).unwrap();
             check_block_signatures(&params, &with_witness(header.clone(), witness)).unwrap();
-            signatures.pop_first();
+            let (_, stray) = signatures.pop_first().unwrap();
+            assert_eq!(assemble_witness(&params, &signatures), None);
+            signatures.insert(MemberIndex(99), stray);
             assert_eq!(assemble_witness(&params, &signatures), None);
         }
     }

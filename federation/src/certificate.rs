@@ -59,7 +59,7 @@ pub struct CombineError {
 
 /// Signs the statement with a share of the key.
 ///
-/// # Safety of the money
+/// # When
 /// A share released is a vote for finality: only after the block has its commit certificate, once per height.
 pub fn sign_share(share: &BlsShare, statement: &Statement) -> [u8; SHARE_SIZE] {
     share.sign(&statement.message()).to_bytes()

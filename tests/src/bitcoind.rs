@@ -5,11 +5,9 @@
 
 pub mod obtain;
 
-use std::fs::{self, File, OpenOptions};
-use std::net::TcpListener;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Amount, BlockHash, Network, Transaction, Txid};
@@ -19,6 +17,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::error::HarnessError;
+use crate::ports::ReservedPort;
+use crate::process::Process;
+use crate::wait::{self, Answer};
 use obtain::Program;
 
 /// Name of the wallet that mines and pays.
@@ -37,7 +38,7 @@ pub struct Bitcoind {
     program: Program,
     folder: TempDir,
     rpc_port: u16,
-    child: Option<Child>,
+    process: Option<Process>,
 }
 
 impl Bitcoind {
@@ -53,7 +54,8 @@ impl Bitcoind {
             let folder = tempfile::Builder::new().prefix("aquifer-bitcoind-").tempdir().map_err(|source| {
                 HarnessError::File { action: "make the folder", path: std::env::temp_dir(), source }
             })?;
-            let mut bitcoind = Self { program: program.clone(), folder, rpc_port: free_port()?, child: None };
+            let mut bitcoind =
+                Self { program: program.clone(), folder, rpc_port: ReservedPort::new()?.release(), process: None };
             match bitcoind.restart() {
                 Ok(()) => {
                     bitcoind.create_wallet(WALLET)?;
@@ -72,56 +74,21 @@ impl Bitcoind {
     /// It does not answer within a minute: with the end of its log.
     pub fn restart(&mut self) -> Result<(), HarnessError> {
         self.stop()?;
-        let log_path = self.log_path();
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log_path)
-            .map_err(HarnessError::file("open", &log_path))?;
-        let errors = File::try_clone(&log).map_err(HarnessError::file("open", &log_path))?;
-        let child = self
-            .program
-            .command()
+        let mut command = self.program.command();
+        command
             .arg(format!("-datadir={}", self.folder.path().display()))
             .args(["-regtest", "-server", "-txindex=1", "-fallbackfee=0.0001", "-acceptnonstdtxn=0", "-par=1"])
             .args(["-listen=0", "-dnsseed=0", "-fixedseeds=0", "-connect=0", "-rpcworkqueue=256"])
             .args(["-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"])
-            .arg(format!("-rpcport={}", self.rpc_port))
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .map_err(HarnessError::program("start", "bitcoind"))?;
-        self.child = Some(child);
-        self.wait_until_it_answers()
-    }
-
-    fn wait_until_it_answers(&mut self) -> Result<(), HarnessError> {
-        let deadline = Instant::now() + START_LIMIT;
-        loop {
+            .arg(format!("-rpcport={}", self.rpc_port));
+        let mut process = Process::spawn("bitcoind", command, &self.log_path())?;
+        wait::until("bitcoind answers", START_LIMIT, || {
+            process.check_running()?;
             let answer = self.client().and_then(|client| client.call::<Value>("getblockchaininfo", &[]));
-            let Err(error) = answer else { return Ok(()) };
-            let Some(child) = self.child.as_mut() else {
-                return Err(HarnessError::Bitcoind("was not started".to_owned()));
-            };
-            if let Some(status) = child.try_wait().map_err(HarnessError::program("wait for", "bitcoind"))? {
-                self.child = None;
-                return Err(HarnessError::Died {
-                    name: "bitcoind".to_owned(),
-                    status: status.to_string(),
-                    log: self.log_path(),
-                    tail: tail(&self.log_path()),
-                });
-            }
-            if Instant::now() > deadline {
-                return Err(HarnessError::Timeout {
-                    what: "bitcoind answers".to_owned(),
-                    seconds: START_LIMIT.as_secs(),
-                    last: format!("{error}\n{}", tail(&self.log_path())),
-                });
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            Ok(answer.map_or_else(|error| Answer::NotYet(error.to_string()), |_| Answer::Ready(())))
+        })?;
+        self.process = Some(process);
+        Ok(())
     }
 
     /// Shuts it down in order, so that everything is on disk; kills it if that takes too long. Does nothing if it is down.
@@ -130,16 +97,7 @@ impl Bitcoind {
     ///
     /// The process could not be waited for.
     pub fn stop(&mut self) -> Result<(), HarnessError> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        let asked = self.client().and_then(|client| client.call::<Value>("stop", &[])).is_ok();
-        let deadline = Instant::now() + STOP_LIMIT;
-        while asked && Instant::now() < deadline {
-            if child.try_wait().map_err(HarnessError::program("wait for", "bitcoind"))?.is_some() {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        reap(&mut child).map_err(HarnessError::program("kill", "bitcoind"))
+        self.process.take().map_or(Ok(()), |mut process| process.terminate(STOP_LIMIT).map(drop))
     }
 
     /// A client of the node. The login is read from the cookie file at every call of this method.
@@ -277,15 +235,6 @@ impl Bitcoind {
     }
 }
 
-impl Drop for Bitcoind {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Nobody is left to hear of a failure.
-            let _ = reap(&mut child);
-        }
-    }
-}
-
 /// A blocking JSON-RPC client.
 #[derive(Debug)]
 pub struct Rpc {
@@ -293,7 +242,12 @@ pub struct Rpc {
 }
 
 impl Rpc {
-    fn new(url: &str, cookie: &Path) -> Result<Self, HarnessError> {
+    /// A client of a node at a URL, with the login of its cookie file.
+    ///
+    /// # Errors
+    ///
+    /// There is no cookie file: the node is not up.
+    pub fn new(url: &str, cookie: &Path) -> Result<Self, HarnessError> {
         let login = fs::read_to_string(cookie).map_err(HarnessError::file("read", cookie))?;
         let transport = bitreq_http::Builder::new()
             .url(url)
@@ -323,28 +277,6 @@ impl Rpc {
     pub fn call_unit(&self, method: &str, args: &[Value]) -> Result<(), HarnessError> {
         self.call::<Option<Value>>(method, args).map(drop)
     }
-}
-
-/// A port of 127.0.0.1 that nobody uses now.
-fn free_port() -> Result<u16, HarnessError> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(HarnessError::program("find a port for", "bitcoind"))?;
-    let address = listener.local_addr().map_err(HarnessError::program("find a port for", "bitcoind"))?;
-    Ok(address.port())
-}
-
-fn reap(child: &mut Child) -> std::io::Result<()> {
-    child.kill()?;
-    child.wait().map(drop)
-}
-
-/// The last lines of a log, as far as it can be read.
-fn tail(log: &Path) -> String {
-    const LINES: usize = 30;
-    let bytes = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let mut lines: Vec<&str> = text.lines().rev().take(LINES).collect();
-    lines.reverse();
-    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -84,6 +84,9 @@ pub enum HarnessError {
     /// bitcoind answered with an error or not at all.
     #[error("bitcoind: {0}")]
     Bitcoind(String),
+    /// The members' service did not answer, or what it answered cannot be believed.
+    #[error(transparent)]
+    Ledger(#[from] aquifer_wallet::backend::BackendError),
     /// Something the story promises is not so.
     #[error("{0}")]
     Story(String),

@@ -1,9 +1,25 @@
 //! The devnet harness: a real bitcoind, real members and real wallets, each a process of its own, started in a temporary
 //! folder on free ports and always reaped.
+//!
+//! The demo (`cargo demo`) and the scenario tests stand on it. It drives the programs the way a person does, through
+//! their command lines and their `--json` output, so what passes here works by hand.
 
 #![forbid(unsafe_code)]
 
+pub mod binaries;
 pub mod bitcoind;
+pub mod demo;
+pub mod devnet;
+pub mod elementsd;
 pub mod error;
+pub mod interrupt;
+pub mod json;
+pub mod load;
+pub mod member;
+pub mod ports;
+pub mod process;
+pub mod turn;
+pub mod wait;
+pub mod wallet;
 
 pub use error::HarnessError;

@@ -93,6 +93,9 @@ pub enum BatchError {
 /// Checks a proposed batch against this member's own view: all coins it may spend, and the pending requests, oldest first.
 /// Returns the batch as this member would have built it, which is then equal to the proposal.
 ///
+/// `coins` are all that the proposer may spend: confirmed, and not spent by an earlier batch. A coin that only this member
+/// knows of can make it refuse a batch with small change; the next proposer will know of it too.
+///
 /// Which of the pending requests are paid is the choice of the proposer: it may not have heard of the newest. Proposers
 /// take turns, so none can keep a request waiting for long.
 ///

@@ -61,7 +61,7 @@ pub enum SigningError {
 /// # Errors
 /// [`SigningError`] if the coins are not those of the transaction or not ours.
 ///
-/// # Safety of the money
+/// # When
 /// Only a batch that a final block commits to.
 pub fn sign_batch(
     peg_key: &SecretKey,

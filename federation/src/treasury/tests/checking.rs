@@ -54,6 +54,27 @@ fn any_changed_byte_is_refused() {
     assert_eq!(proposal.fault(|tx| tx.input[0].witness.push([1])), NotCanonical);
 }
 
+/// Whatever bit of the proposal is flipped: it is refused, or it is the same batch at a fee that is a satoshi lower.
+#[test]
+fn any_flipped_bit_is_refused() {
+    let proposal = proposal();
+    let good = bitcoin::consensus::serialize(&proposal.plan.transaction);
+    for bit in 0..good.len() * 8 {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(transaction) = bitcoin::consensus::deserialize::<Transaction>(&bytes) {
+            let Ok(accepted) = proposal.check(&transaction) else { continue };
+            assert_eq!(accepted.transaction, transaction, "bit {bit}");
+            assert_eq!(accepted.fee_sat, proposal.plan.fee_sat - 1, "bit {bit}");
+            assert_eq!(accepted.inputs, proposal.plan.inputs, "bit {bit}");
+            let paid =
+                |plan: &BatchPlan| plan.paid.iter().map(|paid| (paid.request, paid.amount_sat)).collect::<Vec<_>>();
+            assert_eq!(paid(&accepted), paid(&proposal.plan), "bit {bit}");
+            check_sums(&accepted, &proposal.coins);
+        }
+    }
+}
+
 #[test]
 fn wrong_inputs_are_named() {
     let proposal = proposal();
@@ -167,12 +188,13 @@ fn fee_rates_must_be_near_ours() {
         let plan = plan_batch(&proposal.fixture.params, &proposal.coins, &proposal.pending, rate).unwrap();
         proposal.check(&plan.transaction).map(|plan| plan.fee_rate_sat_per_kvb)
     };
-    let refused = |found| Err(BatchError::FeeRate { found, bounds: proposal.fixture.bounds() });
     assert!(at(RATE / 4).is_ok());
     assert!(at(RATE * 4 - 10).is_ok());
-    let Err(BatchError::FeeRate { found, .. }) = at(RATE / 4 - 50) else { panic!("too low a rate was accepted") };
-    assert_eq!(at(RATE / 4 - 50), refused(found));
-    assert!(matches!(at(RATE * 4 + 50), Err(BatchError::FeeRate { .. })));
+    for rate in [RATE / 4 - 50, RATE * 4 + 50] {
+        let Err(BatchError::FeeRate { found, bounds }) = at(rate) else { unreachable!("accepted {rate} sat/kvB") };
+        assert!((rate..rate + 10).contains(&found));
+        assert_eq!(bounds, proposal.fixture.bounds());
+    }
 }
 
 #[test]

@@ -1,0 +1,134 @@
+//! Finds `aquiferd` and `aquifer`. They are built by cargo itself, once per process, into the target folder of the
+//! program that is running and with its profile: a test never runs a binary that is older than the code it tests.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+
+use crate::error::HarnessError;
+use crate::process;
+
+/// The packages of the two programs, and the one that is running: naming it too keeps cargo's choice of features, and so
+/// everything that is built already.
+const PACKAGES: [&str; 3] = ["aquifer-functionary", "aquifer-wallet", "aquifer-tests"];
+
+/// Paths of the two programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binaries {
+    /// The functionary's daemon.
+    pub aquiferd: PathBuf,
+    /// The wallet.
+    pub aquifer: PathBuf,
+}
+
+static FOUND: Mutex<Option<Binaries>> = Mutex::new(None);
+
+impl Binaries {
+    /// Builds the programs where that has not been done by this process.
+    ///
+    /// # Errors
+    /// The messages of the compiler, when they do not build.
+    pub fn get() -> Result<Self, HarnessError> {
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(binaries) = found.as_ref() {
+            return Ok(binaries.clone());
+        }
+        let binaries = build()?;
+        *found = Some(binaries.clone());
+        Ok(binaries)
+    }
+}
+
+fn build() -> Result<Binaries, HarnessError> {
+    let here = env::current_exe().map_err(HarnessError::program("find", "this program"))?;
+    let target = TargetFolder::of(&here);
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg("build").arg("--message-format=json-render-diagnostics").arg("--bins");
+    command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    command.arg("--target-dir").arg(&target.folder);
+    if target.release {
+        command.arg("--release");
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let shown = process::shown(&command);
+    let output = command.output().map_err(HarnessError::program("run", "cargo"))?;
+    let messages = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let status = output.status.to_string();
+        return Err(HarnessError::Failed {
+            command: shown,
+            status,
+            output: "see the compiler's messages above".into(),
+        });
+    }
+    let find = |name: &str| {
+        executable(&messages, name).ok_or_else(|| HarnessError::Output {
+            command: shown.clone(),
+            problem: format!("it named no executable {name}"),
+            output: messages.lines().last().unwrap_or_default().to_owned(),
+        })
+    };
+    Ok(Binaries { aquiferd: find("aquiferd")?, aquifer: find("aquifer")? })
+}
+
+/// The path of a program in cargo's messages.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {
+        let is_it = message.pointer("/target/name").and_then(Value::as_str) == Some(name);
+        let path = message.get("executable").and_then(Value::as_str);
+        path.filter(|_| is_it).map(PathBuf::from)
+    })
+}
+
+/// Cargo's folder layout around a program: `<target>/<profile>/demo` or `<target>/<profile>/deps/some_test-0123`.
+struct TargetFolder {
+    folder: PathBuf,
+    release: bool,
+}
+
+impl TargetFolder {
+    fn of(program: &Path) -> Self {
+        let mut profile = program.parent().unwrap_or(program);
+        if profile.ends_with("deps") {
+            profile = profile.parent().unwrap_or(profile);
+        }
+        let folder = profile.parent().unwrap_or(profile).to_owned();
+        Self { folder, release: profile.ends_with("release") }
+    }
+}
+
+/// The folder that everything built by cargo for this program lies in. It outlives a run, `cargo clean` removes it.
+///
+/// # Errors
+/// When the operating system does not tell where this program lies.
+pub fn target_folder() -> Result<PathBuf, HarnessError> {
+    let here = env::current_exe().map_err(HarnessError::program("find", "this program"))?;
+    Ok(TargetFolder::of(&here).folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_folder_is_found_from_a_program_and_from_a_test() {
+        let demo = TargetFolder::of(Path::new("/x/target/release/demo"));
+        assert_eq!((demo.folder.as_path(), demo.release), (Path::new("/x/target"), true));
+        let test = TargetFolder::of(Path::new("/x/target/debug/deps/story-0123"));
+        assert_eq!((test.folder.as_path(), test.release), (Path::new("/x/target"), false));
+    }
+
+    #[test]
+    fn an_executable_is_found_in_messages_of_cargo() {
+        let messages = concat!(
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"aquifer\"},\"executable\":null}\n",
+            "no json\n",
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"aquifer\"},\"executable\":\"/x/aquifer\"}\n",
+        );
+        assert_eq!(executable(messages, "aquifer"), Some(PathBuf::from("/x/aquifer")));
+        assert_eq!(executable(messages, "aquiferd"), None);
+    }
+}

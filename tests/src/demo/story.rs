@@ -1,0 +1,180 @@
+//! The story itself. Alice pegs in, pays Bob, issues an asset and manages it; Bob pegs out.
+
+use std::time::{Duration, Instant};
+
+use super::summary::{Payment, Summary, btc};
+use super::teller::Teller;
+use super::verify;
+use crate::devnet::{Devnet, parent_address};
+use crate::error::HarnessError;
+use crate::json::Printed;
+use crate::wallet::{Issued, Wallet, raw};
+
+/// What is paid to the peg-in address.
+const DEPOSIT_SAT: u64 = 200_000_000;
+/// What Alice pays Bob.
+const PAYMENT_SAT: u64 = 25_000_000;
+/// What Bob takes back to Bitcoin.
+const PEGOUT_SAT: u64 = 10_000_000;
+/// Units of Alice's asset: at first, paid to Bob, issued later, burned.
+const TICKER: &str = "GLD";
+const ISSUED: u64 = 1_000;
+const TOKENS: u64 = 1;
+const PAID: u64 = 300;
+const REISSUED: u64 = 500;
+const BURNED: u64 = 200;
+
+/// Time for something that waits for Bitcoin blocks, which are mined at once.
+const PEG_LIMIT: Duration = Duration::from_secs(180);
+
+/// The two wallets.
+#[derive(Debug)]
+pub(super) struct Cast {
+    pub(super) alice: Wallet,
+    pub(super) bob: Wallet,
+}
+
+/// Plays all of it.
+pub(super) fn tell(devnet: &mut Devnet, teller: &mut Teller) -> Result<(Summary, Cast), HarnessError> {
+    let mut summary = Summary { members: devnet.members().len(), ..Summary::default() };
+    teller.chapter("Wallets");
+    teller.step("fund a Bitcoin wallet with two block rewards");
+    devnet.bitcoind().mine_rewards(2)?;
+    teller.step("make wallets for Alice and Bob");
+    let cast = Cast { alice: devnet.wallet("alice")?, bob: devnet.wallet("bob")? };
+    let pegged_asset = devnet.chain()?.pegged_asset().to_string();
+
+    teller.chapter("Peg-in");
+    peg_in(devnet, teller, &cast, &pegged_asset, &mut summary)?;
+
+    teller.chapter("A confidential payment");
+    teller.step(&format!("Alice pays Bob {} in the pegged asset", btc(PAYMENT_SAT)));
+    let sent = cast.alice.send(&cast.bob.address()?, PAYMENT_SAT, &pegged_asset)?;
+    note(teller, &mut summary, "payment", &sent)?;
+    teller.step("Bob has it");
+    cast.bob.wait_balance(&pegged_asset, PAYMENT_SAT)?;
+
+    teller.chapter("An asset");
+    let issued = manage_asset(teller, &cast, &mut summary)?;
+
+    teller.chapter("Peg-out");
+    peg_out(devnet, teller, &cast, &pegged_asset, &mut summary)?;
+
+    teller.chapter("The books");
+    verify::books(devnet, teller, &pegged_asset, &issued, &mut summary)?;
+    let supply = ISSUED.saturating_add(REISSUED).saturating_sub(BURNED);
+    verify::supply_is(&summary, &issued.asset, supply)?;
+    verify::supply_is(&summary, &pegged_asset, DEPOSIT_SAT.saturating_sub(PEGOUT_SAT))?;
+    Ok((summary, cast))
+}
+
+fn peg_in(
+    devnet: &Devnet,
+    teller: &mut Teller,
+    cast: &Cast,
+    pegged_asset: &str,
+    summary: &mut Summary,
+) -> Result<(), HarnessError> {
+    let bitcoind = devnet.bitcoind();
+    teller.step("Alice asks for a peg-in address");
+    let address = cast.alice.pegin_address()?;
+    summary.pegin.address.clone_from(&address);
+    teller.step(&format!("pay {} to it on Bitcoin", btc(DEPOSIT_SAT)));
+    let parent_txid = bitcoind.send_to(&parent_address(&address)?, DEPOSIT_SAT)?;
+    summary.pegin.parent_txid = parent_txid.to_string();
+    teller.fact(&format!("deposit {parent_txid}"));
+    let depth = devnet.chain()?.file().params.pegin_confirmation_depth_blocks;
+    teller.step(&format!("mine {depth} Bitcoin blocks, one after the other"));
+    for mined in 1..=depth {
+        bitcoind.mine(1)?;
+        teller.detail(&format!("{mined} of {depth}"));
+    }
+    teller.step("the wallet claims the deposit by itself");
+    let done = cast.alice.claim(&address)?;
+    summary.pegin.claim_txid = done.text("txid")?;
+    summary.pegin.amount_sat = DEPOSIT_SAT;
+    note(teller, summary, "peg-in claim", &done)?;
+    teller.step("Alice has it");
+    let balance = cast.alice.balance_of(pegged_asset)?;
+    // The claim pays its own fee.
+    if balance == 0 || balance > DEPOSIT_SAT {
+        return Err(HarnessError::Story(format!("after a deposit of {DEPOSIT_SAT} sat Alice has {balance} sat")));
+    }
+    teller.fact(&format!("{} in the pegged asset", btc(balance)));
+    Ok(())
+}
+
+fn manage_asset(teller: &mut Teller, cast: &Cast, summary: &mut Summary) -> Result<Issued, HarnessError> {
+    teller.step(&format!("Alice issues {ISSUED} units with a reissuance token"));
+    let (issued, printed) = cast.alice.issue(TICKER, ISSUED, TOKENS)?;
+    note(teller, summary, "issuance", &printed)?;
+    teller.fact(&format!("asset {}", issued.asset));
+
+    teller.step(&format!("Alice pays Bob {PAID} units; nobody else sees which asset it is"));
+    let sent = cast.alice.send(&cast.bob.address()?, PAID, &issued.asset)?;
+    note(teller, summary, "asset payment", &sent)?;
+    cast.bob.wait_balance(&issued.asset, PAID)?;
+
+    teller.step(&format!("Alice issues {REISSUED} more with the token"));
+    let reissued = cast.alice.reissue(&issued.asset, REISSUED)?;
+    note(teller, summary, "reissuance", &reissued)?;
+
+    teller.step(&format!("Alice burns {BURNED}"));
+    let burned = cast.alice.burn(&issued.asset, BURNED)?;
+    note(teller, summary, "burn", &burned)?;
+    let left = ISSUED.saturating_sub(PAID).saturating_add(REISSUED).saturating_sub(BURNED);
+    cast.alice.wait_balance(&issued.asset, left)?;
+    Ok(issued)
+}
+
+fn peg_out(
+    devnet: &Devnet,
+    teller: &mut Teller,
+    cast: &Cast,
+    pegged_asset: &str,
+    summary: &mut Summary,
+) -> Result<(), HarnessError> {
+    let bitcoind = devnet.bitcoind();
+    let address = bitcoind.new_address()?;
+    let before = cast.bob.balance_of(pegged_asset)?;
+    teller.step(&format!("Bob pegs out {} to {address}", btc(PEGOUT_SAT)));
+    let job = cast.bob.start(&["pegout", &address.to_string(), &raw(PEGOUT_SAT)])?;
+    teller.step("the members agree on a batch, sign it and hand it to Bitcoin");
+    let begin = Instant::now();
+    let parent_txid = devnet.wait_parent_mempool(PEG_LIMIT)?;
+    teller.fact(&format!("payment {parent_txid}, {:.1} s later", begin.elapsed().as_secs_f64()));
+    teller.step("mine a Bitcoin block and see it confirmed");
+    bitcoind.mine(1)?;
+    let done = job.finish(PEG_LIMIT)?;
+    note(teller, summary, "peg-out request", &done)?;
+
+    let received_sat = bitcoind.received_sat(&address, 1)?;
+    if received_sat == 0 || received_sat > PEGOUT_SAT {
+        return Err(HarnessError::Story(format!("{received_sat} sat arrived of a peg-out of {PEGOUT_SAT} sat")));
+    }
+    let after = cast.bob.balance_of(pegged_asset)?;
+    if after > before.saturating_sub(PEGOUT_SAT) {
+        return Err(HarnessError::Story(format!("Bob has {after} sat after a peg-out from {before} sat")));
+    }
+    summary.pegout.txid = done.text("txid")?;
+    summary.pegout.parent_txid = parent_txid;
+    summary.pegout.address = address.to_string();
+    summary.pegout.amount_sat = PEGOUT_SAT;
+    summary.pegout.received_sat = received_sat;
+    teller.fact(&format!("{} arrived; the rest is the Bitcoin fee", btc(received_sat)));
+    Ok(())
+}
+
+/// Writes down a transaction that a wallet says is final.
+fn note(teller: &mut Teller, summary: &mut Summary, kind: &str, printed: &Printed) -> Result<(), HarnessError> {
+    let payment = Payment {
+        kind: kind.to_owned(),
+        txid: printed.text("txid")?,
+        height: printed.height("height")?,
+        final_after_ms: printed.number("elapsed_ms")?,
+        ..Payment::default()
+    };
+    teller.fact(&format!("final in block {} after {} ms: {}", payment.height, payment.final_after_ms, payment.txid));
+    summary.payments.push(payment);
+    Ok(())
+}

@@ -1,0 +1,429 @@
+//! A whole federation on one machine: bitcoind in regtest, the members, the key ceremony between them, wallets.
+//!
+//! Everything lives in one temporary folder. When the devnet goes down while its test fails, the folder stays and is
+//! named, with the last lines of every member's log.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use aquifer_wallet::backend::Ledger;
+use aquifer_wallet::network::Chain;
+use bitcoin::address::NetworkUnchecked;
+use bitcoin::{Address, Network};
+use elements::BlockHash;
+use tempfile::TempDir;
+
+use crate::binaries::Binaries;
+use crate::bitcoind::Bitcoind;
+use crate::error::HarnessError;
+use crate::interrupt;
+use crate::member::{Member, Status};
+use crate::ports::ReservedPort;
+use crate::process::{self, Process};
+use crate::turn::Turn;
+use crate::wait::{self, Answer};
+use crate::wallet::Wallet;
+
+/// Names of members, in roster order.
+const NAMES: [&str; 10] = ["anna", "boris", "carla", "deniz", "elif", "felix", "greta", "hanna", "ivan", "joana"];
+
+const ROSTER_LIMIT: Duration = Duration::from_secs(60);
+const CEREMONY_LIMIT: Duration = Duration::from_secs(180);
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// How often a port may be taken by somebody else between being found free and being used.
+const START_ATTEMPTS: u32 = 3;
+/// What a program says when a port is taken.
+const PORT_TAKEN: &str = "in use";
+
+/// Choices for a devnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DevnetOptions {
+    /// Number of members, 1 to 10.
+    pub members: usize,
+}
+
+impl Default for DevnetOptions {
+    fn default() -> Self {
+        Self { members: 4 }
+    }
+}
+
+/// What a devnet does while it starts, for progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartStep {
+    /// Cargo builds the programs.
+    Build,
+    /// bitcoind is found, or obtained, and started.
+    Bitcoind,
+    /// Members make their seeds and cards.
+    Cards,
+    /// Members generate their common key.
+    Ceremony,
+    /// Members start and find each other.
+    Members,
+}
+
+/// A running federation.
+///
+/// Fields are dropped in order: members before the bitcoind they ask, both before their folder.
+#[derive(Debug)]
+pub struct Devnet {
+    members: Vec<Member>,
+    bitcoind: Bitcoind,
+    binaries: Binaries,
+    folder: Option<TempDir>,
+}
+
+impl Devnet {
+    /// Starts a federation and waits until all members are connected to each other.
+    ///
+    /// # Errors
+    /// The first thing that failed, with the end of the log that explains it.
+    pub fn start(options: DevnetOptions) -> Result<Self, HarnessError> {
+        Self::start_with(options, |_| {})
+    }
+
+    /// As [`Devnet::start`], telling each step as it begins.
+    ///
+    /// # Errors
+    /// As [`Devnet::start`].
+    pub fn start_with(options: DevnetOptions, mut progress: impl FnMut(StartStep)) -> Result<Self, HarnessError> {
+        interrupt::watch()?;
+        progress(StartStep::Build);
+        let binaries = Binaries::get()?;
+        let mut attempt = 1;
+        loop {
+            match Self::try_start(options, &binaries, &mut progress) {
+                Err(error) if attempt < START_ATTEMPTS && error.to_string().contains(PORT_TAKEN) => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn try_start(
+        options: DevnetOptions,
+        binaries: &Binaries,
+        progress: &mut impl FnMut(StartStep),
+    ) -> Result<Self, HarnessError> {
+        progress(StartStep::Bitcoind);
+        let bitcoind = Bitcoind::start()?;
+        let folder = tempfile::Builder::new()
+            .prefix("aquifer-devnet-")
+            .tempdir()
+            .map_err(HarnessError::file("make a folder in", &std::env::temp_dir()))?;
+        let mut devnet = Self { members: Vec::new(), bitcoind, binaries: binaries.clone(), folder: Some(folder) };
+
+        match devnet.found(options.members, progress) {
+            Ok(()) => Ok(devnet),
+            Err(error) => {
+                devnet.keep_unless_interrupted();
+                Err(error)
+            }
+        }
+    }
+
+    fn found(&mut self, members: usize, progress: &mut impl FnMut(StartStep)) -> Result<(), HarnessError> {
+        progress(StartStep::Cards);
+        let roster = self.make_roster(members)?;
+        progress(StartStep::Ceremony);
+        self.hold_ceremony(&roster)?;
+        progress(StartStep::Members);
+        self.start_all()
+    }
+
+    /// Waits for the turn, starts a devnet and plays a story on it. If the story ends badly, the files stay.
+    ///
+    /// # Errors
+    /// As [`Devnet::start`], and what the story returns.
+    pub fn play(
+        options: DevnetOptions,
+        story: impl FnOnce(&mut Self) -> Result<(), HarnessError>,
+    ) -> Result<(), HarnessError> {
+        let _turn = Turn::take()?;
+        let mut devnet = Self::start(options)?;
+        story(&mut devnet).inspect_err(|_| devnet.keep_unless_interrupted())
+    }
+
+    fn make_roster(&mut self, members: usize) -> Result<PathBuf, HarnessError> {
+        let base = self.folder()?.to_owned();
+        for name in NAMES.iter().take(members) {
+            let ports = [ReservedPort::new()?, ReservedPort::new()?];
+            self.members.push(Member::init(&self.binaries.aquiferd, &base, name, ports, &self.bitcoind)?);
+        }
+        let roster = base.join("roster.json");
+        let mut command = Command::new(&self.binaries.aquiferd);
+        command.arg("roster").arg("--output").arg(&roster).args(self.members.iter().map(Member::card));
+        process::run(command, ROSTER_LIMIT)?;
+        Ok(roster)
+    }
+
+    fn hold_ceremony(&self, roster: &Path) -> Result<(), HarnessError> {
+        let mut running: Vec<Process> =
+            self.members.iter().map(|member| member.ceremony(roster)).collect::<Result<_, _>>()?;
+        for process in &mut running {
+            let status = process.wait(CEREMONY_LIMIT)?;
+            if !status.success() {
+                process.check_running()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts every member that is down, and waits until all see each other.
+    ///
+    /// # Errors
+    /// When a member dies or does not become ready in time.
+    pub fn start_all(&mut self) -> Result<(), HarnessError> {
+        for member in self.members.iter_mut().filter(|member| !member.is_started()) {
+            member.start()?;
+        }
+        self.wait_connected()
+    }
+
+    /// Waits until all started members are connected to each other.
+    ///
+    /// # Errors
+    /// When a member dies or it takes too long.
+    pub fn wait_connected(&mut self) -> Result<(), HarnessError> {
+        let others = self.members.iter().filter(|member| member.is_started()).count().saturating_sub(1);
+        for member in self.members.iter_mut().filter(|member| member.is_started()) {
+            let what = format!("{} is connected to {others} members", member.name());
+            wait::until(&what, READY_LIMIT, || {
+                member.check_running()?;
+                Ok(match member.status() {
+                    Ok(status) if status.connected >= others => Answer::Ready(()),
+                    Ok(status) => Answer::NotYet(format!("{} connected", status.connected)),
+                    Err(error) => Answer::NotYet(error.to_string()),
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every started member has a final block at `height`, and gives what each says then.
+    ///
+    /// # Errors
+    /// When a member dies or it takes longer than `limit`.
+    pub fn wait_height(&mut self, height: u32, limit: Duration) -> Result<Vec<Status>, HarnessError> {
+        let mut all = Vec::new();
+        for member in self.members.iter_mut().filter(|member| member.is_started()) {
+            all.push(wait_height(member, height, limit)?);
+        }
+        Ok(all)
+    }
+
+    /// The highest final height of the started members.
+    ///
+    /// # Errors
+    /// When none of them answers.
+    pub fn height(&self) -> Result<u32, HarnessError> {
+        let heights = self.members.iter().filter(|member| member.is_started()).map(Member::status);
+        let mut last = HarnessError::Story("no member is running".to_owned());
+        let mut highest = None;
+        for status in heights {
+            match status {
+                Ok(status) => highest = highest.max(Some(status.height)),
+                Err(error) => last = error,
+            }
+        }
+        highest.ok_or(last)
+    }
+
+    /// The members, in roster order.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// One member, to be stopped or started.
+    ///
+    /// # Errors
+    /// When there is none with that number.
+    pub fn member(&mut self, index: usize) -> Result<&mut Member, HarnessError> {
+        let count = self.members.len();
+        self.members.get_mut(index).ok_or_else(|| HarnessError::Story(format!("there is no member {index} of {count}")))
+    }
+
+    /// The parent chain.
+    pub const fn bitcoind(&self) -> &Bitcoind {
+        &self.bitcoind
+    }
+
+    /// The parent chain, to be stopped and started.
+    pub const fn bitcoind_mut(&mut self) -> &mut Bitcoind {
+        &mut self.bitcoind
+    }
+
+    /// The programs it runs.
+    pub const fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// The folder that everything but bitcoind's data lies in.
+    ///
+    /// # Errors
+    /// Never while the devnet lives.
+    pub fn folder(&self) -> Result<&Path, HarnessError> {
+        let folder = self.folder.as_ref().map(TempDir::path);
+        folder.ok_or_else(|| HarnessError::Story("the devnet has no folder".to_owned()))
+    }
+
+    /// What wallets get of the federation.
+    ///
+    /// # Errors
+    /// When there is no member.
+    pub fn network_file(&self) -> Result<PathBuf, HarnessError> {
+        let first = self.members.first().ok_or_else(|| HarnessError::Story("there is no member".to_owned()))?;
+        Ok(first.network_file())
+    }
+
+    /// The chain, as wallets know it.
+    ///
+    /// # Errors
+    /// When the network file is not there or wrong.
+    pub fn chain(&self) -> Result<Chain, HarnessError> {
+        Chain::read(&self.network_file()?).map_err(|error| HarnessError::Story(error.to_string()))
+    }
+
+    /// A verified view of the chain through all members: what it gives is checked against certificates.
+    ///
+    /// # Errors
+    /// When it cannot be prepared. Nothing is asked yet.
+    pub fn ledger(&self) -> Result<Ledger, HarnessError> {
+        let cache = self.folder()?.join("observer.db");
+        Ledger::new(&self.chain()?, &cache, None, Box::new(|_| {})).map_err(HarnessError::from)
+    }
+
+    /// # Errors
+    /// [`HarnessError::Died`] when a member that was started is gone.
+    pub fn check_running(&mut self) -> Result<(), HarnessError> {
+        self.members.iter_mut().try_for_each(Member::check_running)
+    }
+
+    /// Waits until a transaction waits for a Bitcoin block, and gives its id.
+    ///
+    /// # Errors
+    /// When none comes within `limit`.
+    pub fn wait_parent_mempool(&self, limit: Duration) -> Result<String, HarnessError> {
+        let client = self.bitcoind.client()?;
+        wait::until("a transaction reaches Bitcoin's mempool", limit, || {
+            let waiting: Vec<String> = client.call("getrawmempool", &[])?;
+            Ok(waiting.into_iter().next().map_or_else(|| Answer::NotYet("an empty mempool".to_owned()), Answer::Ready))
+        })
+    }
+
+    /// Gives a wallet pegged coins: pays its peg-in address on Bitcoin, mines, and waits for the claim.
+    ///
+    /// # Errors
+    /// When a step fails or takes too long.
+    pub fn fund(&self, wallet: &Wallet, amount_sat: u64) -> Result<(), HarnessError> {
+        if self.bitcoind.block_count()? == 0 {
+            self.bitcoind.mine_rewards(2)?;
+        }
+        let address = wallet.pegin_address()?;
+        self.bitcoind.send_to(&parent_address(&address)?, amount_sat)?;
+        self.bitcoind.mine(self.chain()?.file().params.pegin_confirmation_depth_blocks)?;
+        wallet.claim(&address).map(drop)
+    }
+
+    /// The final blocks that a member has, from 1 to `height`, by hash.
+    ///
+    /// # Errors
+    /// When it does not have them, or they do not verify.
+    pub fn block_hashes(&self, member: &Member, height: u32) -> Result<Vec<BlockHash>, HarnessError> {
+        let cache = tempfile::NamedTempFile::new().map_err(HarnessError::program("make a file for", "the observer"))?;
+        let ledger = Ledger::new(&self.chain()?, cache.path(), Some(member.name()), Box::new(|_| {}))?;
+        (1..=height).map(|height| Ok(ledger.block(height)?.block_hash())).collect()
+    }
+
+    /// Checks that all members have the same blocks up to `height`.
+    ///
+    /// # Errors
+    /// [`HarnessError::Story`] when two differ.
+    pub fn check_agreement(&self, height: u32) -> Result<(), HarnessError> {
+        let mut chains = self.members.iter().map(|member| Ok((member, self.block_hashes(member, height)?)));
+        let Some(first) = chains.next() else { return Ok(()) };
+        let (first, expected) = first?;
+        chains.try_for_each(|other: Result<_, HarnessError>| {
+            let (other, hashes) = other?;
+            if hashes == expected {
+                return Ok(());
+            }
+            Err(HarnessError::Story(format!("{} and {} disagree below height {height}", first.name(), other.name())))
+        })
+    }
+
+    /// Makes a wallet.
+    ///
+    /// # Errors
+    /// When the wallet's command fails.
+    pub fn wallet(&self, name: &str) -> Result<Wallet, HarnessError> {
+        Wallet::create(&self.binaries.aquifer, &self.folder()?.join("wallets"), name, &self.network_file()?)
+    }
+
+    /// Keeps the files after a failure, and says where they are.
+    pub fn keep_unless_interrupted(&mut self) {
+        if !interrupt::requested() {
+            self.keep_for_inspection();
+        }
+    }
+
+    fn keep_for_inspection(&mut self) {
+        let Some(folder) = self.folder.take().map(TempDir::keep) else { return };
+        let mut text = format!("the devnet's files are kept in {}\n", folder.display());
+        for member in &self.members {
+            let log = member.log();
+            text.push_str(&format!("last lines of {}:\n{}", log.display(), process::tail(log)));
+        }
+        report(&text);
+    }
+}
+
+/// An address of the parent chain.
+///
+/// # Errors
+/// When it is none.
+pub fn parent_address(text: &str) -> Result<Address, HarnessError> {
+    let parsed =
+        text.parse::<Address<NetworkUnchecked>>().and_then(|address| address.require_network(Network::Regtest));
+    parsed.map_err(|error| HarnessError::Story(format!("`{text}` is no Bitcoin address in regtest: {error}")))
+}
+
+/// Waits until one member has a final block at `height`.
+///
+/// # Errors
+/// When it dies or does not get there within `limit`.
+pub fn wait_height(member: &mut Member, height: u32, limit: Duration) -> Result<Status, HarnessError> {
+    let what = format!("{} reaches height {height}", member.name());
+    wait::until(&what, limit, || {
+        member.check_running()?;
+        Ok(match member.status() {
+            Ok(status) if status.height >= height => Answer::Ready(status),
+            Ok(status) => Answer::NotYet(format!("height {}", status.height)),
+            Err(error) => Answer::NotYet(error.to_string()),
+        })
+    })
+}
+
+/// The one thing the harness says by itself: where to look after a failure.
+#[expect(clippy::print_stderr, reason = "shown by the test runner beside the failure")]
+fn report(text: &str) {
+    eprint!("{text}");
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        for member in &mut self.members {
+            member.kill9();
+        }
+        if thread::panicking() {
+            self.keep_for_inspection();
+        }
+        if let Some(folder) = self.folder.take() {
+            // What cannot be removed stays in the system's temporary folder.
+            let _ = fs::remove_dir_all(folder.path());
+        }
+    }
+}

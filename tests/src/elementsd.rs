@@ -1,0 +1,100 @@
+//! A stock elementsd that follows our chain with nothing but the configuration `aquiferd elements-conf` prints.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::bitcoind::Rpc;
+use crate::error::HarnessError;
+use crate::ports::ReservedPort;
+use crate::process::Process;
+use crate::wait::{self, Answer};
+
+/// The variable that names the program.
+pub const VARIABLE: &str = "ELEMENTSD_EXE";
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A running elementsd. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Elementsd {
+    process: Process,
+    rpc_url: String,
+    cookie: PathBuf,
+    _folder: TempDir,
+}
+
+impl Elementsd {
+    /// The program, where the user named one.
+    pub fn program() -> Option<OsString> {
+        env::var_os(VARIABLE).filter(|value| !value.is_empty())
+    }
+
+    /// Starts it with a configuration, without peers, on ports of its own.
+    ///
+    /// # Errors
+    /// When it does not start: with the end of its log.
+    pub fn start(program: OsString, configuration: &str, chain: &str) -> Result<Self, HarnessError> {
+        let folder = tempfile::Builder::new()
+            .prefix("aquifer-elementsd-")
+            .tempdir()
+            .map_err(HarnessError::file("make a folder in", &env::temp_dir()))?;
+        let path = folder.path().join("elements.conf");
+        fs::write(&path, configuration).map_err(HarnessError::file("write", &path))?;
+        let rpc = ReservedPort::new()?;
+        let rpc_url = format!("http://{}", rpc.address());
+        let mut command = Command::new(program);
+        command.arg(format!("-datadir={}", folder.path().display()));
+        command.args([
+            "-server",
+            "-listen=0",
+            "-dnsseed=0",
+            "-connect=0",
+            "-rpcbind=127.0.0.1",
+            "-rpcallowip=127.0.0.1",
+        ]);
+        command.arg(format!("-rpcport={}", rpc.release()));
+        let process = Process::spawn("elementsd", command, &folder.path().join("elementsd.log"))?;
+        let cookie = folder.path().join(chain).join(".cookie");
+        let mut elementsd = Self { process, rpc_url, cookie, _folder: folder };
+        wait::until("elementsd answers", START_LIMIT, || {
+            elementsd.process.check_running()?;
+            Ok(match elementsd.call::<Value>("getblockchaininfo", &[]) {
+                Ok(_) => Answer::Ready(()),
+                Err(error) => Answer::NotYet(error.to_string()),
+            })
+        })?;
+        Ok(elementsd)
+    }
+
+    /// Calls a method.
+    ///
+    /// # Errors
+    /// When it is out of reach or refuses.
+    pub fn call<T: DeserializeOwned>(&self, method: &str, arguments: &[Value]) -> Result<T, HarnessError> {
+        Rpc::new(&self.rpc_url, &self.cookie)?
+            .call(method, arguments)
+            .map_err(|error| HarnessError::Story(format!("elementsd: {error}\n{}", self.process.tail())))
+    }
+
+    /// `submitblock`.
+    ///
+    /// # Errors
+    /// When elementsd refuses the block, with its reason.
+    pub fn submit_block(&self, height: u32, block_hex: &str) -> Result<(), HarnessError> {
+        match self.call::<Option<String>>("submitblock", &[json!(block_hex)])? {
+            None => Ok(()),
+            Some(reason) => {
+                let tail = self.process.tail();
+                Err(HarnessError::Story(format!("elementsd refuses block {height}: {reason}\n{tail}")))
+            }
+        }
+    }
+}

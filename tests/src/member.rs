@@ -1,0 +1,189 @@
+//! One member of the federation: a data folder and, while it runs, an `aquiferd` process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use crate::bitcoind::Bitcoind;
+use crate::error::HarnessError;
+use crate::json::Printed;
+use crate::ports::ReservedPort;
+use crate::process::{self, Process};
+
+/// Time for a command that only looks at files or asks a running member.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// Time for a clean shutdown.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// A member, running or not. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Member {
+    name: String,
+    folder: PathBuf,
+    log: PathBuf,
+    aquiferd: PathBuf,
+    api_address: String,
+    process: Option<Process>,
+}
+
+/// What `aquiferd status --json` tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Final height.
+    pub height: u32,
+    /// Hash of the block there.
+    pub tip_hash: String,
+    /// How many other members it is connected to.
+    pub connected: usize,
+}
+
+impl Member {
+    /// `aquiferd init`: makes the seed and the public card.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn init(
+        aquiferd: &Path,
+        base: &Path,
+        name: &str,
+        ports: [ReservedPort; 2],
+        bitcoind: &Bitcoind,
+    ) -> Result<Self, HarnessError> {
+        let [peer, api] = ports.map(|port| port.address().to_string());
+        let member = Self {
+            name: name.to_owned(),
+            folder: base.join(name),
+            log: base.join(format!("{name}.log")),
+            aquiferd: aquiferd.to_owned(),
+            api_address: api.clone(),
+            process: None,
+        };
+        let mut command = member.command("init");
+        command.args(["--name", name, "--peer-address", &peer, "--api-address", &api]);
+        command.args(["--bitcoind-url", &bitcoind.rpc_url()]).arg("--bitcoind-cookie").arg(bitcoind.cookie_path());
+        process::run(command, COMMAND_LIMIT)?;
+        Ok(member)
+    }
+
+    /// `aquiferd <subcommand>` on this member's folder.
+    pub fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(&self.aquiferd);
+        command.arg("--data-dir").arg(&self.folder).arg(subcommand);
+        command
+    }
+
+    /// The name on its card.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its data folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The log of its process, over all restarts.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Where wallets reach it.
+    pub fn api_address(&self) -> &str {
+        &self.api_address
+    }
+
+    /// The card that goes to the other operators.
+    pub fn card(&self) -> PathBuf {
+        self.folder.join("card.json")
+    }
+
+    /// What wallets get of the federation, after the ceremony.
+    pub fn network_file(&self) -> PathBuf {
+        self.folder.join("network.json")
+    }
+
+    /// Starts `aquiferd ceremony` with a roster. All members must run it at the same time.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn ceremony(&self, roster: &Path) -> Result<Process, HarnessError> {
+        let mut command = self.command("ceremony");
+        command.arg("--roster").arg(roster);
+        Process::spawn(format!("ceremony of {}", self.name), command, &self.log)
+    }
+
+    /// Starts `aquiferd run`.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(&mut self) -> Result<(), HarnessError> {
+        let process = Process::spawn(format!("aquiferd of {}", self.name), self.command("run"), &self.log)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// kill -9.
+    pub fn kill9(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill9();
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not end within 30 seconds, or was not running.
+    pub fn terminate(&mut self) -> Result<ExitStatus, HarnessError> {
+        let mut process =
+            self.process.take().ok_or_else(|| HarnessError::Story(format!("{} is not running", self.name)))?;
+        process.check_running()?;
+        process.terminate(STOP_LIMIT)
+    }
+
+    /// Is the process meant to be up?
+    pub const fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// # Errors
+    /// [`HarnessError::Died`] when the process was started and is gone.
+    pub fn check_running(&mut self) -> Result<(), HarnessError> {
+        self.process.as_mut().map_or(Ok(()), Process::check_running)
+    }
+
+    /// `aquiferd status --json`.
+    ///
+    /// # Errors
+    /// When the member does not answer.
+    pub fn status(&self) -> Result<Status, HarnessError> {
+        let mut command = self.command("status");
+        command.arg("--json");
+        let printed = Printed::by(command, COMMAND_LIMIT)?;
+        let peers = printed.list("peers")?;
+        Ok(Status {
+            height: printed.height("height")?,
+            tip_hash: printed.text("tip_hash")?,
+            connected: peers.iter().filter(|peer| peer.value().get("connected") == Some(&true.into())).count(),
+        })
+    }
+
+    /// `aquiferd elements-conf --with-bitcoind`: the configuration with which an elementsd follows the chain and checks
+    /// the depth of peg-ins itself.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn elements_conf(&self) -> Result<String, HarnessError> {
+        let mut command = self.command("elements-conf");
+        command.arg("--with-bitcoind");
+        process::run(command, COMMAND_LIMIT)
+    }
+
+    /// Everything it has logged.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn logged(&self) -> Result<String, HarnessError> {
+        fs::read_to_string(&self.log).map_err(HarnessError::file("read", &self.log))
+    }
+}

@@ -1,0 +1,35 @@
+//! What a new user does first: `cargo demo -- --once --json`.
+
+use std::process::Command;
+use std::time::Duration;
+
+use aquifer_tests::HarnessError;
+use aquifer_tests::json::Printed;
+use aquifer_tests::turn::Turn;
+
+const LIMIT: Duration = Duration::from_secs(600);
+
+#[test]
+fn demo_once() -> Result<(), HarnessError> {
+    let _turn = Turn::take()?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+    command.args(["--once", "--json"]);
+    let summary = Printed::by(command, LIMIT)?;
+
+    let kinds: Vec<String> =
+        summary.list("payments")?.iter().map(|payment| payment.text("kind")).collect::<Result<_, _>>()?;
+    assert_eq!(
+        kinds,
+        ["peg-in claim", "payment", "issuance", "asset payment", "reissuance", "burn", "peg-out request"],
+        "the story has all its steps"
+    );
+    for payment in summary.list("payments")? {
+        assert!(payment.height("height")? > 0 && payment.number("final_after_ms")? > 0, "{}", payment.value());
+    }
+    let held = summary.number("reserve/coins_sat")?;
+    let paid_in = summary.number("reserve/pegged_in_sat")?;
+    let paid_out = summary.number("reserve/pegged_out_sat")?;
+    assert_eq!(held, paid_in - paid_out, "what is held is what came in and did not go out");
+    assert_eq!(summary.number("pegout/amount_sat")?, paid_out);
+    Ok(())
+}

@@ -1,0 +1,338 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A confidential wallet for Aquifer that trusts the federation's certificates instead of its server.
+#[derive(Debug, Parser)]
+#[command(
+    name = "aquifer",
+    version,
+    after_help = "Example:\n  aquifer wallet create --network network.json\n  aquifer pegin\n  aquifer send el1qq… 0.01"
+)]
+pub struct Arguments {
+    /// Folder for wallets and the verified chain [default: ~/.aquifer]
+    #[arg(long, global = true, env = "AQUIFER_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Name of the wallet
+    #[arg(long, global = true, env = "AQUIFER_WALLET", default_value = "default", value_name = "NAME")]
+    pub wallet: String,
+    /// The federation's network.json; kept in the data folder after the first wallet is made
+    #[arg(long, global = true, env = "AQUIFER_NETWORK", value_name = "FILE")]
+    pub network: Option<PathBuf>,
+    /// Ask only this server of the network file
+    #[arg(long, global = true, value_name = "NAME")]
+    pub server: Option<String>,
+    /// File whose first line is the passphrase; else AQUIFER_PASSPHRASE, else the terminal is asked
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Print one JSON object, with raw integers for amounts
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make, restore and list wallets
+    #[command(subcommand, after_help = "Example:\n  aquifer wallet create --network network.json")]
+    Wallet(WalletCommand),
+    /// Show an address to be paid at
+    #[command(after_help = "Example:\n  aquifer address --new")]
+    Address(AddressOptions),
+    /// Show what the wallet has, per asset
+    #[command(after_help = "Example:\n  aquifer balance --json")]
+    Balance,
+    /// Pay one or several recipients in one transaction
+    #[command(after_help = "Examples:\n  aquifer send el1qq… 0.01\n  aquifer send el1qq… 12.50 --asset GLD\n  \
+                            aquifer send --to el1qq…=0.01 --to el1qq…=12.50@GLD")]
+    Send(SendOptions),
+    /// Show the wallet's transactions, newest first
+    #[command(after_help = "Example:\n  aquifer history --limit 10")]
+    History(HistoryOptions),
+    /// Show a transaction and where it is final
+    #[command(after_help = "Example:\n  aquifer tx 6f1d…")]
+    Tx(TxOptions),
+    /// Issue, reissue, burn and list assets
+    #[command(
+        subcommand,
+        after_help = "Example:\n  aquifer asset issue 1000 --ticker GLD --name Gold --precision 2 --tokens 1"
+    )]
+    Asset(AssetCommand),
+    /// Bring bitcoin in: shows a Bitcoin address, waits for the deposit and claims it
+    #[command(after_help = "Examples:\n  aquifer pegin                  new address, wait, claim\n  \
+                            aquifer pegin --no-wait        only the address\n  \
+                            aquifer pegin --resume         go on with what is open")]
+    Pegin(PeginOptions),
+    /// Take bitcoin out: burns the amount and follows the payment on Bitcoin
+    #[command(after_help = "Examples:\n  aquifer pegout bcrt1q… 0.5\n  aquifer pegout --status 6f1d…:0")]
+    Pegout(PegoutOptions),
+    /// What is known of the federation
+    #[command(subcommand, after_help = "Example:\n  aquifer federation info")]
+    Federation(FederationCommand),
+    /// Show a final block, verified
+    #[command(after_help = "Example:\n  aquifer block 12")]
+    Block(BlockOptions),
+}
+
+/// About wallets.
+#[derive(Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Make a wallet with a fresh seed, encrypted under a passphrase
+    #[command(after_help = "Example:\n  aquifer wallet create --wallet savings --network network.json")]
+    Create {
+        /// Include the words in the JSON output; on a terminal they are always shown once
+        #[arg(long)]
+        show_words: bool,
+    },
+    /// Make a wallet from its words, read from the terminal or from standard input
+    #[command(after_help = "Example:\n  aquifer wallet restore --wallet savings --network network.json")]
+    Restore,
+    /// List the wallets of the data folder
+    #[command(after_help = "Example:\n  aquifer wallet list --json")]
+    List,
+}
+
+/// Options of `address`.
+#[derive(Debug, Args)]
+pub struct AddressOptions {
+    /// One that was never shown before
+    #[arg(long)]
+    pub new: bool,
+}
+
+/// Options of whatever hands in a transaction.
+#[derive(Clone, Debug, Args)]
+pub struct SpendOptions {
+    /// Fee rate in satoshi per 1,000 discounted vbytes [default: what the server asks for, at least 100]
+    #[arg(long, value_name = "RATE")]
+    pub fee_rate: Option<u64>,
+    /// Return when a server has accepted the transaction, instead of when it is final
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Seconds to wait for finality
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub timeout: u64,
+}
+
+/// Options of `send`.
+#[derive(Debug, Args)]
+pub struct SendOptions {
+    /// A confidential address
+    #[arg(required_unless_present = "to", conflicts_with = "to")]
+    pub address: Option<String>,
+    /// Amount, such as 0.01, or 1000000sat for the smallest unit
+    #[arg(required_unless_present = "to")]
+    pub amount: Option<String>,
+    /// Asset: id, ticker or name; without it, bitcoin
+    #[arg(long)]
+    pub asset: Option<String>,
+    /// Several recipients: ADDRESS=AMOUNT or ADDRESS=AMOUNT@ASSET
+    #[arg(long, value_name = "ADDRESS=AMOUNT[@ASSET]")]
+    pub to: Vec<String>,
+    /// How to hand it in
+    #[command(flatten)]
+    pub spend: SpendOptions,
+}
+
+/// Options of `history`.
+#[derive(Debug, Args)]
+pub struct HistoryOptions {
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_name = "NUMBER")]
+    pub limit: usize,
+}
+
+/// Options of `tx`.
+#[derive(Debug, Args)]
+pub struct TxOptions {
+    /// The transaction's id
+    pub txid: String,
+}
+
+/// About assets.
+#[derive(Debug, Subcommand)]
+pub enum AssetCommand {
+    /// Issue a new asset
+    #[command(
+        after_help = "Examples:\n  aquifer asset issue 1000 --ticker GLD --name Gold --precision 2 --tokens 1\n  \
+                            aquifer asset issue 1000 --ticker GLD --name Gold --domain example.com"
+    )]
+    Issue(IssueOptions),
+    /// Issue more of an asset; the wallet must hold a reissuance token of it
+    #[command(after_help = "Example:\n  aquifer asset reissue GLD 500")]
+    Reissue(AmountOptions),
+    /// Destroy an amount of an asset for ever
+    #[command(after_help = "Example:\n  aquifer asset burn GLD 10")]
+    Burn(AmountOptions),
+    /// List the assets that the wallet has issued or holds
+    #[command(after_help = "Example:\n  aquifer asset list")]
+    List,
+}
+
+/// Options of `asset issue`.
+#[derive(Debug, Args)]
+pub struct IssueOptions {
+    /// Amount, with the decimals of --precision
+    pub amount: String,
+    /// Short name, 3 to 24 letters, digits, `.` and `-`
+    #[arg(long)]
+    pub ticker: String,
+    /// Name for people [default: the ticker]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Decimals, 0 to 8
+    #[arg(long, default_value_t = 0)]
+    pub precision: u8,
+    /// Reissuance tokens: whoever holds one can issue more
+    #[arg(long, default_value_t = 0)]
+    pub tokens: u64,
+    /// The issuer's domain: binds ticker, name and precision into the asset's id
+    #[arg(long)]
+    pub domain: Option<String>,
+    /// How to hand it in
+    #[command(flatten)]
+    pub spend: SpendOptions,
+}
+
+/// An asset and an amount of it.
+#[derive(Debug, Args)]
+pub struct AmountOptions {
+    /// Asset: id, ticker or name
+    pub asset: String,
+    /// Amount
+    pub amount: String,
+    /// How to hand it in
+    #[command(flatten)]
+    pub spend: SpendOptions,
+}
+
+/// Options of `pegin`.
+#[derive(Debug, Args)]
+pub struct PeginOptions {
+    /// Go on with the peg-ins that are open instead of starting a new one
+    #[arg(long, conflicts_with = "list")]
+    pub resume: bool,
+    /// With --resume: only this peg-in address
+    #[arg(long, requires = "resume", value_name = "BITCOIN ADDRESS")]
+    pub address: Option<String>,
+    /// Only list the peg-ins of this wallet, without asking anybody
+    #[arg(long)]
+    pub list: bool,
+    /// Do not wait: only show the address, or with --resume claim what is ready
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Fee rate of the claim in satoshi per 1,000 discounted vbytes
+    #[arg(long, value_name = "RATE")]
+    pub fee_rate: Option<u64>,
+}
+
+/// Options of `pegout`.
+#[derive(Debug, Args)]
+pub struct PegoutOptions {
+    /// A Bitcoin address
+    #[arg(required_unless_present = "status", conflicts_with = "status")]
+    pub address: Option<String>,
+    /// Amount to burn; the Bitcoin fee is taken from it
+    #[arg(required_unless_present = "status")]
+    pub amount: Option<String>,
+    /// Show the state of a peg-out
+    #[arg(long, value_name = "TXID:VOUT")]
+    pub status: Option<String>,
+    /// How to hand it in; with --no-wait the payment is not followed
+    #[command(flatten)]
+    pub spend: SpendOptions,
+}
+
+/// About the federation.
+#[derive(Debug, Subcommand)]
+pub enum FederationCommand {
+    /// Chain, servers, supply and reserve
+    #[command(after_help = "Example:\n  aquifer federation info --json")]
+    Info,
+}
+
+/// Options of `block`.
+#[derive(Debug, Args)]
+pub struct BlockOptions {
+    /// Height of the block
+    pub height: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once("aquifer").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound_and_every_help_has_an_example() {
+        let command = Arguments::command();
+        command.clone().debug_assert();
+        let mut pending = vec![command];
+        while let Some(mut command) = pending.pop() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{} has no example", command.get_name());
+            pending.extend(command.get_subcommands().cloned());
+        }
+    }
+
+    #[test]
+    fn commands_parse() {
+        for line in [
+            "wallet create --network n.json",
+            "wallet create --show-words --json",
+            "wallet restore --wallet b",
+            "address --new",
+            "balance",
+            "send el1 1",
+            "send el1 1 --asset GLD --no-wait",
+            "send --to el1=1 --to el2=2@GLD",
+            "history --limit 3",
+            "tx 00",
+            "asset issue 10 --ticker GLD --precision 2 --tokens 1",
+            "asset reissue GLD 5",
+            "asset burn GLD 5",
+            "asset list",
+            "pegin",
+            "pegin --resume --address bcrt1",
+            "pegin --no-wait",
+            "pegin --list",
+            "pegout bcrt1 0.5",
+            "pegout --status 00:1",
+            "federation info",
+            "block 5 --json --data-dir /x --server a",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err().map(|error| error.to_string()));
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_code_2() {
+        for line in [
+            "",
+            "send",
+            "send el1",
+            "send el1 1 --to el2=1",
+            "pegout bcrt1",
+            "pegout bcrt1 1 --status 00:1",
+            "pegin --address x",
+            "block x",
+            "asset issue 10",
+            "wallet create --passphrase secret",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}
