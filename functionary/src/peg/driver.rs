@@ -6,11 +6,28 @@ use std::time::Duration;
 
 use aquifer_assets::chain::ChainParams;
 use aquifer_federation::roster::{MemberIndex, Roster};
-use aquifer_federation::treasury::{TreasuryCoin, finalize_batch, verify_batch_signatures};
+use aquifer_federation::treasury::{TreasuryCoin, finalize_batch, sign_batch, verify_batch_signatures};
+use bitcoin::secp256k1::SecretKey;
 use bitcoin::{BlockHash, Transaction, Txid};
 use tokio::sync::{Notify, watch};
 
 use crate::parent::{Broadcast, Parent, ParentError, ParentStoreError, SignedBatch, TransactionStatus};
+
+/// Keeps what this member has signed.
+pub trait SignerRecord {
+    /// Records the signatures of the batch that the final block at `height` commits to, one per input, and gives back what
+    /// may be sent: those signatures, or the earlier ones of the same batch. Durable on return.
+    ///
+    /// # Errors
+    ///
+    /// They could not be recorded, or another batch was signed at this height; nothing may be sent then.
+    fn record_batch(
+        &mut self,
+        height: u32,
+        txid: &Txid,
+        signatures: Vec<Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>>;
+}
 
 /// A batch that stands in a final block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,13 +73,21 @@ pub enum Shares {
     New,
     /// They add nothing.
     Known,
-    /// No final block known here commits to this batch (yet). Ask again when it does.
+    /// No batch of this height is known here yet. Ask again when the block is final here.
     Early,
 }
 
-/// A batch cannot be followed, or a member's signatures cannot be taken.
+/// A batch cannot be signed, or a member's signatures cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum PegoutError {
+    /// The record of signatures refuses or failed: nothing is sent.
+    #[error("the batch of block {height} is not signed: {reason}")]
+    Record {
+        /// Height of the block.
+        height: u32,
+        /// Why.
+        reason: String,
+    },
     /// Two final batches at one height: the ledger contradicts itself.
     #[error("block {height} was said to commit to batch {first}, and now to {second}")]
     TwoBatches {
@@ -72,6 +97,18 @@ pub enum PegoutError {
         first: Txid,
         /// The other one.
         second: Txid,
+    },
+    /// A member sent signatures for something else than the final block commits to.
+    #[error("member {member} signed batch {found} for block {height}, which commits to {expected}")]
+    OtherBatch {
+        /// Who.
+        member: MemberIndex,
+        /// Height of the block.
+        height: u32,
+        /// What it signed.
+        found: Txid,
+        /// What the block commits to.
+        expected: Txid,
     },
     /// A member's signatures are wrong.
     #[error("the signatures of member {member} for the batch of block {height} are wrong: {reason}")]
@@ -98,6 +135,10 @@ pub enum PegoutError {
 pub struct DriverConfig {
     /// The members.
     pub roster: Roster,
+    /// This member.
+    pub me: MemberIndex,
+    /// Its peg key.
+    pub peg_key: SecretKey,
     /// How often bitcoind is asked about batches between its blocks.
     pub poll_interval: Duration,
 }
@@ -160,55 +201,72 @@ impl PegoutDriver {
         (driver, driving)
     }
 
-    /// Follows the batch of a final block from now on. Adding it again changes nothing.
+    /// Signs a batch and follows it from now on. Gives this member's signatures, one per input, to be sent to the others.
+    ///
+    /// The caller vouches that the batch stands in a *final* block. Adding it again, as after a restart, gives the same
+    /// signatures.
     ///
     /// # Errors
     ///
-    /// The ledger contradicts itself; what is kept of the batch cannot be read.
-    pub fn follow(&self, batch: FinalBatch) -> Result<(), PegoutError> {
-        let FinalBatch { height, transaction, coins } = batch;
-        let txid = transaction.compute_txid();
+    /// The signatures could not be recorded; the ledger contradicts itself.
+    pub fn sign(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
+        let DriverConfig { me, peg_key, .. } = &self.shared.config;
+        let height = batch.height;
+        let txid = batch.transaction.compute_txid();
+        if let Some(known) = self.batches().get(&height)
+            && known.txid != txid
+        {
+            return Err(PegoutError::TwoBatches { height, first: known.txid, second: txid });
+        }
+        let failed = |reason: String| PegoutError::Record { height, reason };
+        let made = sign_batch(peg_key, &batch.transaction, &batch.coins).map_err(|error| failed(error.to_string()))?;
+        let signatures = record.record_batch(height, &txid, made).map_err(|error| failed(error.to_string()))?;
         let kept = self.shared.parent.kept_batch(height)?.map(|kept| kept.transaction);
         {
             let mut batches = self.batches();
             let entry = batches.entry(height).or_insert_with(|| Batch {
                 txid,
-                unsigned: transaction,
-                coins,
+                unsigned: batch.transaction,
+                coins: batch.coins,
                 signatures: BTreeMap::new(),
                 signed: kept.filter(|kept| kept.compute_txid() == txid),
                 status: TransactionStatus::Unknown,
                 problem: None,
             });
-            if entry.txid != txid {
-                return Err(PegoutError::TwoBatches { height, first: entry.txid, second: txid });
-            }
+            entry.signatures.insert(*me, signatures.clone());
+            self.assemble(height, entry)?;
         }
         self.changed();
         self.shared.asked.notify_one();
-        Ok(())
+        Ok(signatures)
     }
 
-    /// Takes a member's signatures of a batch: those that another member sent, or this one's own, which must have been
-    /// recorded before.
+    /// Takes the signatures that a member sent.
     ///
     /// # Errors
     ///
     /// The member is at fault, named in the error; or what is complete could not be kept.
-    pub fn accept(&self, member: MemberIndex, txid: &Txid, signatures: Vec<Vec<u8>>) -> Result<Shares, PegoutError> {
+    pub fn accept(
+        &self,
+        member: MemberIndex,
+        height: u32,
+        txid: &Txid,
+        signatures: Vec<Vec<u8>>,
+    ) -> Result<Shares, PegoutError> {
         let card = self.shared.config.roster.member(member).ok_or(PegoutError::NoMember(member))?;
         {
             let mut batches = self.batches();
-            let Some((height, batch)) = batches.iter_mut().find(|(_, batch)| batch.txid == *txid) else {
-                return Ok(Shares::Early);
-            };
+            let Some(batch) = batches.get_mut(&height) else { return Ok(Shares::Early) };
+            if batch.txid != *txid {
+                return Err(PegoutError::OtherBatch { member, height, found: *txid, expected: batch.txid });
+            }
             if batch.signatures.contains_key(&member) {
                 return Ok(Shares::Known);
             }
             verify_batch_signatures(&card.peg_key, &batch.unsigned, &batch.coins, &signatures)
-                .map_err(|error| PegoutError::BadSignatures { member, height: *height, reason: error.to_string() })?;
+                .map_err(|error| PegoutError::BadSignatures { member, height, reason: error.to_string() })?;
             batch.signatures.insert(member, signatures);
-            self.assemble(*height, batch)?;
+            self.assemble(height, batch)?;
         }
         self.changed();
         self.shared.asked.notify_one();
@@ -230,12 +288,26 @@ impl PegoutDriver {
         Ok(())
     }
 
-    /// Batches that lack signatures and are not buried yet: heights of their blocks and txids.
-    pub fn unsigned(&self) -> Vec<(u32, Txid)> {
+    /// This member's own signatures of a batch, to send them again.
+    pub fn own_signatures(&self, height: u32, txid: &Txid) -> Option<Vec<Vec<u8>>> {
+        let batches = self.batches();
+        let batch = batches.get(&height).filter(|batch| batch.txid == *txid)?;
+        batch.signatures.get(&self.shared.config.me).cloned()
+    }
+
+    /// Batches that lack signatures, with the members to ask for them.
+    pub fn wanted(&self) -> Vec<(u32, Txid, Vec<MemberIndex>)> {
+        let members = self.shared.config.roster.indices();
         let depth_blocks = self.depth_blocks();
         let batches = self.batches();
-        let lacking = batches.iter().filter(|(_, batch)| batch.signed.is_none() && !batch.is_buried(depth_blocks));
-        lacking.map(|(height, batch)| (*height, batch.txid)).collect()
+        batches
+            .iter()
+            .filter(|(_, batch)| batch.signed.is_none() && !batch.is_buried(depth_blocks))
+            .map(|(height, batch)| {
+                let missing = members.iter().filter(|member| !batch.signatures.contains_key(member)).copied().collect();
+                (*height, batch.txid, missing)
+            })
+            .collect()
     }
 
     /// How far the batch of a final block is; `None` if there is none or it was never added.

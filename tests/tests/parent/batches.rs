@@ -1,6 +1,7 @@
 //! A batch is planned, judged, signed by k of n, taken by bitcoind, confirmed, and comes back after a reorganisation.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::time::Duration;
 
 use aquifer_assets::chain::ChainParams;
@@ -8,10 +9,10 @@ use aquifer_assets::peg::{PegoutRequest, deposit_programs};
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::keys::{MemberKeys, MemberSeed};
 use aquifer_federation::roster::{CardDetails, MemberCard, MemberIndex, Roster, Settings};
-use aquifer_federation::treasury::{BatchPlan, TreasuryCoin, change_script, finalize_batch, plan_batch, sign_batch};
+use aquifer_federation::treasury::{BatchPlan, TreasuryCoin, change_script, finalize_batch, plan_batch};
 use aquifer_functionary::peg::{
-    BatchState, BatchVerdict, DriverConfig, Driving, FinalBatch, PegoutDriver, PegoutError, Shares, judge_batch,
-    propose_batch,
+    BatchState, BatchVerdict, DriverConfig, Driving, FinalBatch, PegoutDriver, PegoutError, Shares, SignerRecord,
+    judge_batch, propose_batch,
 };
 use aquifer_tests::bitcoind::Bitcoind;
 use bitcoin::hashes::Hash as _;
@@ -27,37 +28,50 @@ const BATCH_HEIGHT: u32 = 40;
 const COIN_SAT: u64 = 10_000_000;
 const REQUEST_SAT: u64 = 14_000_000;
 
+/// Remembers signatures as long as the test runs.
+#[derive(Default)]
+struct Record(BTreeMap<u32, (Txid, Vec<Vec<u8>>)>);
+
+impl SignerRecord for Record {
+    fn record_batch(
+        &mut self,
+        height: u32,
+        txid: &Txid,
+        signatures: Vec<Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, Box<dyn Error + Send + Sync>> {
+        let (recorded, signatures) = self.0.entry(height).or_insert((*txid, signatures));
+        if recorded == txid { Ok(signatures.clone()) } else { Err("another batch was signed".into()) }
+    }
+}
+
 /// One member of the federation with its driver.
 struct Signer {
     index: MemberIndex,
     keys: MemberKeys,
     roster: Roster,
     member: Member,
+    record: Record,
     driver: PegoutDriver,
     driving: Driving,
 }
 
 impl Signer {
-    fn start(index: MemberIndex, roster: &Roster, keys: MemberKeys, member: Member) -> Self {
-        let config = DriverConfig { roster: roster.clone(), poll_interval: Duration::from_millis(100) };
+    fn start(index: MemberIndex, roster: &Roster, keys: MemberKeys, member: Member, record: Record) -> Self {
+        let config = DriverConfig {
+            roster: roster.clone(),
+            me: index,
+            peg_key: keys.peg,
+            poll_interval: Duration::from_millis(100),
+        };
         let runtime = tokio::runtime::Handle::current();
         let (driver, driving) = PegoutDriver::start(config, member.parent.clone(), &runtime);
-        Self { index, keys, roster: roster.clone(), member, driver, driving }
+        Self { index, keys, roster: roster.clone(), member, record, driver, driving }
     }
 
     /// Ends it and starts it again on what it stored.
     async fn restart(self) -> Self {
         self.driving.stop().await;
-        Self::start(self.index, &self.roster, self.keys, self.member.restart().await)
-    }
-
-    /// What the chain does with the batch of a final block.
-    fn sign(&self, batch: &FinalBatch) -> Vec<Vec<u8>> {
-        self.driver.follow(batch.clone()).unwrap();
-        let signatures = sign_batch(&self.keys.peg, &batch.transaction, &batch.coins).unwrap();
-        let taken = self.driver.accept(self.index, &batch.transaction.compute_txid(), signatures.clone()).unwrap();
-        assert_eq!(taken, Shares::New);
-        signatures
+        Self::start(self.index, &self.roster, self.keys, self.member.restart().await, self.record)
     }
 
     async fn wait(&self, mut fits: impl FnMut(&BatchState) -> bool) -> BatchState {
@@ -109,7 +123,7 @@ impl Story {
         for (index, keys) in (0u16..).map(MemberIndex).zip(keys) {
             let member = Member::start_with(&bitcoind, params.clone());
             member.catch_up(&bitcoind).await;
-            signers.push(Signer::start(index, &roster, keys, member));
+            signers.push(Signer::start(index, &roster, keys, member, Record::default()));
         }
         let payees = [bitcoind.new_address().unwrap(), bitcoind.new_address().unwrap()];
         let request = |vout, payee: &Address| PegoutRequest {
@@ -146,9 +160,12 @@ impl Story {
     }
 
     /// Every member signs.
-    fn sign(&self, plan: &BatchPlan) -> BTreeMap<MemberIndex, Vec<Vec<u8>>> {
+    fn sign(&mut self, plan: &BatchPlan) -> BTreeMap<MemberIndex, Vec<Vec<u8>>> {
         let batch = self.batch(plan);
-        self.signers.iter().map(|signer| (signer.index, signer.sign(&batch))).collect()
+        self.signers
+            .iter_mut()
+            .map(|signer| (signer.index, signer.driver.sign(batch.clone(), &mut signer.record).unwrap()))
+            .collect()
     }
 
     /// bitcoind comes back with the same chain and nothing in its mempool.
@@ -210,13 +227,15 @@ async fn a_batch_of_deposits_and_change_signed_by_three_of_four_is_paid_and_surv
 
     let first = &story.signers[0];
     assert_eq!(first.driver.state(BATCH_HEIGHT), Some(BatchState::Signing { signatures: 1, needed: 3 }));
-    assert_eq!(first.driver.unsigned(), [(BATCH_HEIGHT, txid)]);
-    let give =
-        |from: u16| first.driver.accept(MemberIndex(from), &txid, signatures[&MemberIndex(from)].clone()).unwrap();
+    let missing = [1, 2, 3].map(MemberIndex).to_vec();
+    assert_eq!(first.driver.wanted(), [(BATCH_HEIGHT, txid, missing)]);
+    let give = |from: u16| {
+        first.driver.accept(MemberIndex(from), BATCH_HEIGHT, &txid, signatures[&MemberIndex(from)].clone()).unwrap()
+    };
     assert_eq!(give(1), Shares::New);
     assert_eq!(give(1), Shares::Known);
     assert_eq!(give(3), Shares::New);
-    assert!(first.driver.unsigned().is_empty());
+    assert!(first.driver.wanted().is_empty());
     first.wait(|state| *state == BatchState::Broadcast).await;
     // A member without the signatures sees it as well.
     story.signers[2].wait(|state| *state == BatchState::Broadcast).await;
@@ -257,14 +276,15 @@ async fn a_restarted_member_hands_a_signed_batch_over_without_asking_anybody_aga
     let first = &story.signers[0];
     wait(&mut first.member.parent.subscribe(), |state| state.problem().is_some()).await;
     for from in [1, 2].map(MemberIndex) {
-        first.driver.accept(from, &txid, signatures[&from].clone()).unwrap();
+        first.driver.accept(from, BATCH_HEIGHT, &txid, signatures[&from].clone()).unwrap();
     }
     assert_eq!(first.driver.state(BATCH_HEIGHT), Some(BatchState::Signed { problem: None }));
 
     let batch = story.batch(&plan);
-    let first = story.signers.remove(0).restart().await;
+    let mut first = story.signers.remove(0).restart().await;
     assert_eq!(first.driver.state(BATCH_HEIGHT), None);
-    first.driver.follow(batch).unwrap();
+    assert_eq!(first.driver.sign(batch, &mut first.record).unwrap(), signatures[&MemberIndex(0)]);
+    assert_eq!(first.driver.own_signatures(BATCH_HEIGHT, &txid).unwrap(), signatures[&MemberIndex(0)]);
     assert_eq!(first.driver.state(BATCH_HEIGHT), Some(BatchState::Signed { problem: None }));
     story.bitcoind.restart().unwrap();
     first.wait(|state| *state == BatchState::Broadcast).await;
@@ -274,12 +294,13 @@ async fn a_restarted_member_hands_a_signed_batch_over_without_asking_anybody_aga
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_signatures_name_their_member_and_count_for_nothing() {
-    let story = Story::begin().await;
+    let mut story = Story::begin().await;
     let plan = story.propose().await.unwrap();
     let txid = plan.transaction.compute_txid();
     let first = &story.signers[0];
-    assert_eq!(first.driver.accept(MemberIndex(1), &txid, Vec::new()).unwrap(), Shares::Early);
+    assert_eq!(first.driver.accept(MemberIndex(1), BATCH_HEIGHT, &txid, Vec::new()).unwrap(), Shares::Early);
     let signatures = story.sign(&plan);
+    let first = &mut story.signers[0];
     let good = &signatures[&MemberIndex(1)];
 
     let mut flipped = good.clone();
@@ -287,23 +308,35 @@ async fn wrong_signatures_name_their_member_and_count_for_nothing() {
     let too_few = good[..2].to_vec();
     let of_another = signatures[&MemberIndex(2)].clone();
     for bad in [flipped, too_few, of_another, Vec::new()] {
-        match first.driver.accept(MemberIndex(1), &txid, bad) {
+        match first.driver.accept(MemberIndex(1), BATCH_HEIGHT, &txid, bad) {
             Err(PegoutError::BadSignatures { member: MemberIndex(1), height: BATCH_HEIGHT, .. }) => {}
             other => panic!("{other:?}"),
         }
     }
     let other = Txid::from_byte_array([1; 32]);
-    assert_eq!(first.driver.accept(MemberIndex(1), &other, good.clone()).unwrap(), Shares::Early);
-    match first.driver.accept(MemberIndex(9), &txid, good.clone()) {
+    match first.driver.accept(MemberIndex(1), BATCH_HEIGHT, &other, good.clone()) {
+        Err(PegoutError::OtherBatch { member: MemberIndex(1), found, expected, .. }) => {
+            assert_eq!((found, expected), (other, txid));
+        }
+        other => panic!("{other:?}"),
+    }
+    match first.driver.accept(MemberIndex(9), BATCH_HEIGHT, &txid, good.clone()) {
         Err(PegoutError::NoMember(MemberIndex(9))) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(first.driver.state(BATCH_HEIGHT), Some(BatchState::Signing { signatures: 1, needed: 3 }));
 
+    // A second batch at the same height is never signed: neither by the driver nor, after a restart, by the record.
     let mut second = story.batch(&plan);
     second.transaction.lock_time = bitcoin::absolute::LockTime::from_consensus(1);
-    match first.driver.follow(second) {
-        Err(PegoutError::TwoBatches { height: BATCH_HEIGHT, first, .. }) => assert_eq!(first, txid),
+    let first = &mut story.signers[0];
+    match first.driver.sign(second.clone(), &mut first.record) {
+        Err(PegoutError::TwoBatches { first, .. }) => assert_eq!(first, txid),
+        other => panic!("{other:?}"),
+    }
+    let mut first = story.signers.remove(0).restart().await;
+    match first.driver.sign(second, &mut first.record) {
+        Err(PegoutError::Record { height: BATCH_HEIGHT, .. }) => {}
         other => panic!("{other:?}"),
     }
 }
