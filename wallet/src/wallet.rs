@@ -330,6 +330,8 @@ fn not_enough(error: lwk_wollet::Error) -> WalletError {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use bitcoin::hashes::Hash;
+
     use super::*;
 
     #[test]

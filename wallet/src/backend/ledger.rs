@@ -199,7 +199,7 @@ impl Ledger {
 
     /// Waits a moment between two tries while all servers are down.
     pub(crate) fn pause(&self) {
-        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(500)));
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(500)).await });
     }
 }
 
