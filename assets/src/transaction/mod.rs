@@ -9,7 +9,6 @@
 //! transaction decides which error is reported, so errors are deterministic too.
 
 mod amounts;
-mod coinbase;
 mod effects;
 mod error;
 mod fees;
@@ -22,9 +21,8 @@ use elements::{Transaction, TxOut};
 use rayon::prelude::*;
 
 pub use crate::script::sigop_cost;
-pub use coinbase::{CoinbaseError, check_coinbase};
 pub use error::{IssuanceLeg, Outlook, TxError};
-pub use fees::{discount_vsize, fee_in, weight};
+pub use fees::{discount_vsize, fee_in};
 pub use inputs::COINBASE_MATURITY_BLOCKS;
 pub use issuance::issued_assets;
 pub use structure::decode;
@@ -51,7 +49,7 @@ pub struct TxContext<'a> {
 /// Checks a transaction against the ledger as `view` shows it, and gives what it changes.
 ///
 /// Every rule is checked, except the depth of a peg-in's deposit, which only a node of the parent chain can tell, and what
-/// concerns the block as a whole. Coinbases are refused: see [`check_coinbase`].
+/// concerns the block as a whole. Coinbases are refused; they are judged with their block.
 ///
 /// # Errors
 /// [`TxError`] with the first rule that is broken.
@@ -65,20 +63,21 @@ pub fn verify_transaction(
     effects::check_pegouts(ctx.params, transaction)?;
     let inputs = inputs::resolve(ctx, transaction, view)?;
     locktime::check(ctx, transaction, &inputs.sources, view)?;
-    let pegged_asset = ctx.params.pegged_asset();
+    // Once for all inputs, so that the work stays linear in the size of the transaction.
+    let (pegged_asset, txid) = (ctx.params.pegged_asset(), transaction.txid());
     let issuances = transaction
         .input
         .iter()
         .zip(&inputs.spent)
         .enumerate()
-        .map(|(vin, (input, spent))| issuance::resolve(pegged_asset, transaction, vin, input, spent))
+        .map(|(vin, (input, spent))| issuance::resolve(pegged_asset, txid, vin, input, spent))
         .collect::<Result<Vec<_>, _>>()?;
     let incoming = amounts::incoming(&inputs, &issuances)?;
     let proofs = amounts::check(transaction, &issuances, &incoming)?;
     let sighash = SighashData::new(transaction, &inputs.spent, ctx.params.genesis_hash());
     run(&sighash, transaction.input.len(), &proofs)?;
 
-    let mut effects = effects::of(ctx, transaction, inputs);
+    let mut effects = effects::of(ctx, transaction, txid, inputs);
     effects.fees = fees;
     effects.issuances = issuances.into_iter().flatten().map(|issuance| issuance.record).collect();
     Ok(effects)
@@ -114,6 +113,14 @@ pub fn spent_outputs(ctx: &TxContext<'_>, transaction: &Transaction, effects: &E
         .collect()
 }
 
+#[cfg(test)]
+mod ledger_tests;
+#[cfg(test)]
+mod mutation_tests;
+#[cfg(test)]
+mod pegin_tests;
+#[cfg(test)]
+mod proof_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
