@@ -12,6 +12,7 @@ use aquifer_assets::state::{Coin, MemoryView};
 use aquifer_assets::transaction::{TxContext, TxError, verify_transaction};
 use aquifer_proto::ledger::ledger_server::{Ledger as LedgerApi, LedgerServer};
 use aquifer_proto::ledger::{self as proto, transaction_status};
+use bitcoin::hashes::{Hash, sha256};
 use elements::confidential::{AssetBlindingFactor, ValueBlindingFactor};
 use elements::dynafed::Params;
 use elements::encode::{deserialize, serialize};
@@ -99,8 +100,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn new() -> Self {
-        let key = threshold_crypto::SecretKey::random();
+    /// Each name has its own key, so that two worlds differ and each is the same every time.
+    fn new(name: &str) -> Self {
+        let seed = sha256::Hash::hash(name.as_bytes()).to_byte_array().map(|byte| byte & 0x3f);
+        let key = threshold_crypto::SecretKey::from_bytes(seed).unwrap();
         let mut world = Self {
             params: params(),
             key,
@@ -334,7 +337,7 @@ impl TestNetwork {
     /// Starts servers with these names; one whose name begins with `down` is named in the file and does not run.
     pub(crate) fn start(names: &[&str]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let world = Arc::new(Mutex::new(World::new()));
+        let world = Arc::new(Mutex::new(World::new(names[0])));
         let servers = names.iter().map(|name| serve(&runtime, name, &world)).collect();
         let key = {
             let world = world.lock().unwrap();

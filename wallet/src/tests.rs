@@ -66,7 +66,8 @@ fn a_payment_arrives_and_is_final() {
 
     let (_, address) = bob.wallet.address().unwrap();
     let recipient = Recipient { address, asset: btc, amount: 30_000 };
-    let payment = alice.wallet.send(&alice.ledger, &alice.keys, &[recipient.clone()], rate(), WAIT).unwrap();
+    let payment =
+        alice.wallet.send(&alice.ledger, &alice.keys, std::slice::from_ref(&recipient), rate(), WAIT).unwrap();
     assert!(payment.place.is_some() && payment.elapsed_ms.is_some());
     let vsize = u64::try_from(payment.transaction.discount_vsize()).unwrap();
     assert!(payment.fee_sat >= rate().fee_sat(vsize), "{} for {vsize} vbytes", payment.fee_sat);
@@ -90,7 +91,7 @@ fn a_payment_that_is_not_final_is_pending_and_can_be_spent() {
     alice.confirmed(btc);
     let (_, address) = alice.wallet.new_address().unwrap();
     let recipient = Recipient { address, asset: btc, amount: 30_000 };
-    alice.wallet.send(&alice.ledger, &alice.keys, &[recipient.clone()], rate(), Wait::No).unwrap();
+    alice.wallet.send(&alice.ledger, &alice.keys, std::slice::from_ref(&recipient), rate(), Wait::No).unwrap();
     assert_eq!(alice.confirmed(btc), 0);
     assert!(alice.wallet.balance().unwrap()[&btc].pending > 99_000);
     alice.wallet.send(&alice.ledger, &alice.keys, &[recipient], rate(), WAIT).unwrap();
@@ -318,7 +319,7 @@ fn a_wallets_files_are_private_and_never_overwritten() {
 #[test]
 fn a_data_folder_stays_with_its_network() {
     let network = TestNetwork::start(&["a"]);
-    let other = TestNetwork::start(&["a"]);
+    let other = TestNetwork::start(&["other"]);
     let folder = tempfile::tempdir().unwrap();
     let home = Home::new(folder.path().join("data"));
     assert!(matches!(home.chain(None), Err(KeystoreError::NoNetwork { .. })));
