@@ -21,7 +21,7 @@ fn message(block: &BlockHash) -> Message {
 
 /// Signs a header: DER with a low S, and the sighash byte. The same key and block always give the same bytes.
 ///
-/// # Safety of the money
+/// # When
 /// Only after the block has its commit certificate, once per height, and recorded on disk before the signature leaves.
 pub fn sign_header(key: &SecretKey, block: &BlockHash) -> Vec<u8> {
     let mut bytes = SECP256K1.sign_ecdsa_low_r(&message(block), key).serialize_der().to_vec();
@@ -46,12 +46,92 @@ pub(crate) fn parse_signature(bytes: &[u8]) -> Option<Signature> {
 /// The witness stack, from signatures that were verified with [`verify_header_signature`]. Of more than `k` signatures those
 /// of the first members are taken: Elements refuses a longer stack. `None` with fewer than `k`.
 pub fn assemble_witness(params: &ChainParams, signatures: &BTreeMap<MemberIndex, Vec<u8>>) -> Option<Vec<Vec<u8>>> {
-    let threshold = Multisig::parse(&params.signblock_script)?.threshold;
-    if signatures.len() < threshold {
-        return None;
-    }
+    let Multisig { threshold, keys } = Multisig::parse(&params.signblock_script)?;
+    let by_members = signatures.iter().filter(|(member, _)| member.position() < keys.len());
     let mut witness = vec![Vec::new()];
-    witness.extend(signatures.values().take(threshold).cloned());
+    witness.extend(by_members.take(threshold).map(|(_, signature)| signature.clone()));
     witness.push(params.signblock_script.to_bytes());
-    Some(witness)
+    // The empty item, the signatures, the script.
+    (witness.len() == threshold.checked_add(2)?).then_some(witness)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use aquifer_assets::block::{check_block_signatures, expected_current};
+    use elements::{BlockExtData, BlockHeader, TxMerkleNode, dynafed};
+
+    use super::*;
+    use crate::{keys::MemberSeed, roster::tests::federation_of};
+
+    fn header(params: &ChainParams) -> BlockHeader {
+        BlockHeader {
+            version: 0x2000_0000,
+            prev_blockhash: params.genesis_hash(),
+            merkle_root: TxMerkleNode::from_byte_array([3; 32]),
+            time: 1,
+            height: 1,
+            ext: BlockExtData::Dynafed {
+                current: expected_current(params, 1),
+                proposed: dynafed::Params::Null,
+                signblock_witness: vec![],
+            },
+        }
+    }
+
+    fn sign_all(seeds: &[MemberSeed], block: &BlockHash) -> BTreeMap<MemberIndex, Vec<u8>> {
+        (0..).map(MemberIndex).zip(seeds.iter().map(|seed| sign_header(&seed.keys().block, block))).collect()
+    }
+
+    fn with_witness(mut header: BlockHeader, witness: Vec<Vec<u8>>) -> BlockHeader {
+        if let BlockExtData::Dynafed { signblock_witness, .. } = &mut header.ext {
+            *signblock_witness = witness;
+        }
+        header
+    }
+
+    #[test]
+    fn any_k_members_sign_a_header_that_the_rules_accept() {
+        for count in [1, 4, 7, 20] {
+            let (seeds, roster) = federation_of(count);
+            let params = roster.chain_params();
+            params.check().unwrap();
+            let header = header(&params);
+            let mut signatures = sign_all(&seeds, &header.block_hash());
+            let witness = assemble_witness(&params, &signatures).unwrap();
+            assert_eq!(witness.len(), roster.threshold() + 2);
+            check_block_signatures(&params, &with_witness(header.clone(), witness)).unwrap();
+            while signatures.len() > roster.threshold() {
+                signatures.pop_first();
+            }
+            let witness = assemble_witness(&params, &signatures).unwrap();
+            check_block_signatures(&params, &with_witness(header.clone(), witness)).unwrap();
+            let (_, stray) = signatures.pop_first().unwrap();
+            assert_eq!(assemble_witness(&params, &signatures), None);
+            signatures.insert(MemberIndex(99), stray);
+            assert_eq!(assemble_witness(&params, &signatures), None);
+        }
+    }
+
+    #[test]
+    fn only_the_one_encoding_of_the_right_signature_verifies() {
+        let (seeds, roster) = federation_of(4);
+        let block = BlockHash::from_byte_array([5; 32]);
+        let key = roster.members()[0].block_key;
+        let good = sign_header(&seeds[0].keys().block, &block);
+        assert!(verify_header_signature(&key, &block, &good));
+        assert_eq!(good, sign_header(&seeds[0].keys().block, &block));
+        assert!(good.len() <= 72);
+        assert!(!verify_header_signature(&roster.members()[1].block_key, &block, &good));
+        assert!(!verify_header_signature(&key, &BlockHash::from_byte_array([6; 32]), &good));
+        assert!(!verify_header_signature(&key, &block, &[]));
+        assert!(!verify_header_signature(&key, &block, &[1]));
+        for position in 0..good.len() {
+            let mut changed = good.clone();
+            changed[position] ^= 1;
+            assert!(!verify_header_signature(&key, &block, &changed), "byte {position}");
+        }
+        assert!(!verify_header_signature(&key, &block, &good[..good.len() - 1]));
+        assert!(!verify_header_signature(&key, &block, &[&good[..], &[1]].concat()));
+    }
 }

@@ -59,7 +59,7 @@ pub struct CombineError {
 
 /// Signs the statement with a share of the key.
 ///
-/// # Safety of the money
+/// # When
 /// A share released is a vote for finality: only after the block has its commit certificate, once per height.
 pub fn sign_share(share: &BlsShare, statement: &Statement) -> [u8; SHARE_SIZE] {
     share.sign(&statement.message()).to_bytes()
@@ -117,4 +117,101 @@ fn try_combine<'a>(
     let Statement { genesis, height, block } = statement;
     federation.certificate_key().verify(&certificate, genesis, *height, block).ok()?;
     Some(certificate)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::ceremony::tests::federation_with_shares;
+
+    fn statement() -> Statement {
+        Statement {
+            genesis: BlockHash::from_byte_array([1; 32]),
+            height: 7,
+            block: BlockHash::from_byte_array([2; 32]),
+        }
+    }
+
+    fn shares(keys: &[BlsShare]) -> BTreeMap<MemberIndex, [u8; SHARE_SIZE]> {
+        (0..).map(MemberIndex).zip(keys.iter().map(|key| sign_share(key, &statement()))).collect()
+    }
+
+    #[test]
+    fn any_three_of_four_make_the_same_certificate() {
+        let (federation, keys) = federation_with_shares(4);
+        let all = shares(&keys);
+        let certificate = combine(&federation, &statement(), &all).unwrap().certificate;
+        for missing in 0..4 {
+            let mut some = all.clone();
+            some.remove(&MemberIndex(missing));
+            let combined = combine(&federation, &statement(), &some).unwrap();
+            assert_eq!(combined.certificate, certificate);
+            assert!(combined.culprits.is_empty());
+        }
+        let Statement { genesis, height, block } = statement();
+        assert_eq!(federation.certificate_key().verify(&certificate, &genesis, height, &block), Ok(()));
+        assert!(federation.certificate_key().verify(&certificate, &genesis, height + 1, &block).is_err());
+        assert!(certificate.to_bytes().len() <= 100);
+    }
+
+    /// Anybody with a standard BLS library can check a certificate.
+    #[test]
+    fn a_certificate_verifies_with_plain_blst() {
+        use blst::{BLST_ERROR, min_pk};
+        let (federation, keys) = federation_with_shares(4);
+        let certificate = combine(&federation, &statement(), &shares(&keys)).unwrap().certificate.to_bytes();
+        let key = min_pk::PublicKey::key_validate(&federation.certificate_key().to_bytes()).unwrap();
+        let signature = min_pk::Signature::from_bytes(&certificate[1..]).unwrap();
+        let verify = |message: &[u8]| {
+            signature.verify(true, message, b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_", &[], &key, true)
+        };
+        assert_eq!(verify(&statement().message()), BLST_ERROR::BLST_SUCCESS);
+        assert_eq!(verify(&[0; 32]), BLST_ERROR::BLST_VERIFY_FAIL);
+    }
+
+    #[test]
+    fn bad_shares_are_named_and_left_out() {
+        let (federation, keys) = federation_with_shares(4);
+        let other = Statement { height: 8, ..statement() };
+        for bad in
+            [sign_share(&keys[0], &other), sign_share(&keys[3], &statement()), [0xff; SHARE_SIZE], [0; SHARE_SIZE]]
+        {
+            let mut all = shares(&keys);
+            all.insert(MemberIndex(0), bad);
+            let combined = combine(&federation, &statement(), &all).unwrap();
+            assert_eq!(combined.culprits, [MemberIndex(0)]);
+            all.remove(&MemberIndex(2));
+            let error = combine(&federation, &statement(), &all).unwrap_err();
+            assert_eq!(error, CombineError { good: 2, needed: 3, culprits: vec![MemberIndex(0)] });
+        }
+    }
+
+    #[test]
+    fn too_few_shares_make_nothing() {
+        let (federation, keys) = federation_with_shares(4);
+        let mut two = shares(&keys);
+        two.retain(|member, _| member.0 < 2);
+        let error = combine(&federation, &statement(), &two).unwrap_err();
+        assert_eq!(error, CombineError { good: 2, needed: 3, culprits: vec![] });
+    }
+
+    #[test]
+    fn strangers_do_not_count() {
+        let (federation, keys) = federation_with_shares(4);
+        let mut all = shares(&keys);
+        all.retain(|member, _| member.0 < 2);
+        all.insert(MemberIndex(9), sign_share(&keys[3], &statement()));
+        let error = combine(&federation, &statement(), &all).unwrap_err();
+        assert_eq!(error.culprits, [MemberIndex(9)]);
+        assert!(!verify_share(&federation, MemberIndex(9), &statement(), &all[&MemberIndex(0)]));
+        assert!(verify_share(&federation, MemberIndex(0), &statement(), &all[&MemberIndex(0)]));
+    }
+
+    #[test]
+    fn a_federation_of_one_certifies_alone() {
+        let (federation, keys) = federation_with_shares(1);
+        assert!(combine(&federation, &statement(), &shares(&keys)).is_ok());
+        assert_eq!(federation.network().check(), Ok(()));
+    }
 }

@@ -7,6 +7,7 @@
 //! * [`keys`]: one seed per member and every key derived from it.
 //! * [`ceremony`]: the dealerless generation of the certificate key; its public outcome is a [`federation`] file.
 //! * [`blocksign`], [`certificate`]: the two signatures under a block.
+//! * [`treasury`]: peg-out batches: planned, checked, signed.
 
 #![forbid(unsafe_code)]
 
@@ -17,5 +18,6 @@ pub mod consensus;
 pub mod federation;
 pub mod keys;
 pub mod roster;
+pub mod treasury;
 
 mod encoding;

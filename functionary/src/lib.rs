@@ -1,5 +1,19 @@
-//! The node of a federation member.
+//! The node of a federation member: `aquiferd`.
+//!
+//! All input and output of the node lives here: storage, the parent chain, the networks, the mempool, the APIs. What is
+//! valid is decided in `aquifer-assets`, who agrees and signs in `aquifer-federation`.
 
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod ceremony;
+pub mod chain;
+pub mod cli;
+pub mod config;
+pub mod files;
+pub mod identity;
+pub mod mempool;
 pub mod parent;
+pub mod peers;
+pub mod peg;
+pub mod store;

@@ -133,6 +133,11 @@ impl Bitcoind {
         self.folder.path().join("regtest/.cookie")
     }
 
+    /// Where it keeps its mempool while it is down. A node that loses the file comes back with an empty mempool.
+    pub fn mempool_path(&self) -> PathBuf {
+        self.folder.path().join("regtest/mempool.dat")
+    }
+
     /// What bitcoind printed.
     pub fn log_path(&self) -> PathBuf {
         self.folder.path().join("bitcoind.log")

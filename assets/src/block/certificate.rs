@@ -144,3 +144,87 @@ impl<'de> Deserialize<'de> for CertificateKey {
         Self::from_bytes(&bytes).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use blst::BLST_ERROR;
+    use blst::min_pk::{PublicKey as BlstPublicKey, Signature as BlstSignature};
+    use rand::SeedableRng as _;
+    use threshold_crypto::SecretKeySet;
+
+    use super::*;
+
+    const SEED: u64 = 42;
+
+    fn block(number: u8) -> BlockHash {
+        BlockHash::from_byte_array([number; 32])
+    }
+
+    /// A certificate of three of four members over block 2 at height 9 of the chain with genesis 1.
+    fn certified() -> (CertificateKey, Certificate) {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(SEED);
+        let keys = SecretKeySet::random(2, &mut rng);
+        let message = certificate_message(&block(1), 9, &block(2));
+        let shares: Vec<_> = [0usize, 1, 3].into_iter().map(|i| (i, keys.secret_key_share(i).sign(message))).collect();
+        let public = keys.public_keys();
+        let signature = public.combine_signatures(shares.iter().map(|(i, share)| (*i, share))).unwrap();
+        (CertificateKey::new(public.public_key()).unwrap(), Certificate::new(signature))
+    }
+
+    #[test]
+    fn certificates_verify_and_are_97_bytes() {
+        let (key, certificate) = certified();
+        assert_eq!(key.verify(&certificate, &block(1), 9, &block(2)), Ok(()));
+        let bytes = certificate.to_bytes();
+        assert_eq!((bytes.len(), bytes[0]), (97, 1));
+        assert_eq!(Certificate::from_bytes(&bytes), Ok(certificate));
+    }
+
+    #[test]
+    fn another_bls_library_accepts_them() {
+        let (key, certificate) = certified();
+        let key = BlstPublicKey::key_validate(&key.to_bytes()).unwrap();
+        let signature = BlstSignature::sig_validate(&certificate.to_bytes()[1..], true).unwrap();
+        let message = certificate_message(&block(1), 9, &block(2));
+        let tag = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
+        assert_eq!(signature.verify(true, &message, tag, &[], &key, true), BLST_ERROR::BLST_SUCCESS);
+        let other = certificate_message(&block(1), 10, &block(2));
+        assert_eq!(signature.verify(true, &other, tag, &[], &key, true), BLST_ERROR::BLST_VERIFY_FAIL);
+    }
+
+    #[test]
+    fn a_certificate_speaks_for_one_block_of_one_chain_only() {
+        let (key, certificate) = certified();
+        for (genesis, height, hash) in [(3, 9, 2), (1, 10, 2), (1, 9, 3)] {
+            let mismatch = CertificateError::Mismatch { height, block: block(hash) };
+            assert_eq!(key.verify(&certificate, &block(genesis), height, &block(hash)), Err(mismatch));
+        }
+    }
+
+    #[test]
+    fn malformed_certificates_are_refused() {
+        let (_, certificate) = certified();
+        let mut bytes = certificate.to_bytes();
+        assert_eq!(Certificate::from_bytes(&bytes[..96]), Err(CertificateError::Length(96)));
+        assert_eq!(Certificate::from_bytes(&[]), Err(CertificateError::Length(0)));
+        bytes[0] = 2;
+        assert_eq!(Certificate::from_bytes(&bytes), Err(CertificateError::Scheme(2)));
+        bytes[0] = 1;
+        bytes[1] = 0;
+        assert_eq!(Certificate::from_bytes(&bytes), Err(CertificateError::Signature));
+    }
+
+    #[test]
+    fn keys_are_hex_in_files_and_the_neutral_key_is_refused() {
+        let (key, _) = certified();
+        let text = serde_json::to_string(&key).unwrap();
+        assert_eq!(text, format!("\"{}\"", hex::encode(key.to_bytes())));
+        assert_eq!(serde_json::from_str::<CertificateKey>(&text).unwrap(), key);
+        let mut neutral = [0; 48];
+        neutral[0] = 0xc0;
+        assert_eq!(CertificateKey::from_bytes(&neutral), Err(CertificateError::Key));
+        assert_eq!(CertificateKey::from_bytes(&[1; 48]), Err(CertificateError::Key));
+        assert_eq!(CertificateKey::from_bytes(&[]), Err(CertificateError::Key));
+    }
+}

@@ -1,8 +1,13 @@
 //! Judging a block: everything but the header's signatures, which come after the decision.
 //!
 //! The rules are Elements' for a chain with dynafed active. Cheap rules come first, so that a hostile block costs little
-//! before it is refused. In three places the rules are stricter than Elements', which is safe for those who sign the
-//! blocks: no proposals of new parameters, the weight counts the largest signatures, no peg-outs from the coinbase.
+//! before it is refused. In a few places the rules are stricter than Elements', which is safe for those who sign the
+//! blocks, since what they accept every Elements node accepts:
+//!
+//! * no proposals of new parameters;
+//! * the root in a short dynafed entry must be right (Elements does not look at it);
+//! * the weight counts the header's largest witness, four times;
+//! * the coinbase has no lock time, no peg-out, and no proofs of issuances that it cannot have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +20,7 @@ use super::{
 };
 use crate::chain::ChainParams;
 use crate::state::{ChainView, Effects};
-use crate::transaction::{TxContext, sigop_cost, verify_transaction};
+use crate::transaction::{TxContext, TxError, sigop_cost, verify_transaction};
 
 /// How far a block may be ahead of the clock, in seconds.
 const MAX_FUTURE_SECONDS: u32 = 2 * 60 * 60;
@@ -131,10 +136,9 @@ fn check_contents(
     let mut sigops = sigop_cost(coinbase, &[]);
     check_sigops(sigops)?;
     for (position, tx) in (1..).zip(transactions) {
-        let mut effects = verify_transaction(&context, tx, &overlay).map_err(|source| BlockError::Transaction {
-            position,
-            txid: tx.txid(),
-            source: Box::new(source),
+        let mut effects = verify_transaction(&context, tx, &overlay).map_err(|error| match error {
+            TxError::View(error) => BlockError::View(error),
+            source => BlockError::Transaction { position, txid: tx.txid(), source: Box::new(source) },
         })?;
         sigops = sigops.saturating_add(sigop_cost(tx, &spent_outputs(params, tx, &effects)));
         check_sigops(sigops)?;

@@ -126,3 +126,84 @@ pub fn witness_commitment(transactions: &[Transaction], nonce: &[u8; 32]) -> [u8
     let leaves = transactions.iter().map(witness_hash).collect::<Vec<_>>();
     parent(&fast_root(&leaves), nonce)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn txids(count: u8) -> Vec<Txid> {
+        (0..count).map(|number| Txid::from_byte_array([number; 32])).collect()
+    }
+
+    #[test]
+    fn bitcoin_and_fast_trees_differ_from_each_other() {
+        let leaves = leaves(&txids(3));
+        // Bitcoin repeats the odd leaf, the fast tree lifts it; both agree with a computation by hand.
+        let bitcoin = parent(&parent(&leaves[0], &leaves[1]), &parent(&leaves[2], &leaves[2]));
+        assert_eq!(merkle_root(&txids(3)).to_byte_array(), bitcoin);
+        let lifted = fast_root(&[fast_root(&leaves[..2]), leaves[2]]);
+        assert_eq!(fast_root(&leaves), lifted);
+        assert_ne!(fast_root(&leaves), bitcoin);
+        assert_eq!(fast_root(&leaves[..1]), leaves[0]);
+        assert_eq!(fast_root(&[]), [0; 32]);
+        assert_eq!(merkle_root(&[]).to_byte_array(), [0; 32]);
+    }
+
+    #[test]
+    fn the_root_is_that_of_bitcoin() {
+        // Bitcoin's own code as the oracle.
+        for count in 1..20 {
+            let hashes =
+                txids(count).into_iter().map(|txid| bitcoin::hashes::Hash::from_byte_array(txid.to_byte_array()));
+            let oracle: bitcoin::Txid = bitcoin::merkle_tree::calculate_root(hashes).unwrap();
+            let oracle: [u8; 32] = *oracle.as_ref();
+            assert_eq!(merkle_root(&txids(count)).to_byte_array(), oracle, "{count} leaves");
+        }
+    }
+
+    #[test]
+    fn a_repeated_end_has_the_same_root_and_is_found() {
+        for count in 1..20 {
+            assert!(!has_repeated_nodes(&txids(count)), "{count} leaves");
+        }
+        let honest = txids(3);
+        let repeated = [honest.clone(), vec![honest[2]]].concat();
+        assert_eq!(merkle_root(&honest), merkle_root(&repeated));
+        assert!(has_repeated_nodes(&repeated));
+        // The same one level up: 6 leaves, of which the last two are repeated.
+        let honest = txids(6);
+        let repeated = [honest.clone(), honest[4..].to_vec()].concat();
+        assert_eq!(merkle_root(&honest), merkle_root(&repeated));
+        assert!(has_repeated_nodes(&repeated));
+    }
+
+    #[test]
+    fn branches_lead_to_the_root_from_their_position_only() {
+        for count in 1..18 {
+            let txids = txids(count);
+            let root = merkle_root(&txids);
+            for (position, txid) in (0..).zip(&txids) {
+                let branch = merkle_branch(&txids, position);
+                assert!(verify_merkle_branch(txid, position, &branch, &root), "{position} of {count}");
+                let size = 1u32 << branch.len();
+                // A position beyond the tree must not pass for the one inside it.
+                assert!(!verify_merkle_branch(txid, position + size, &branch, &root));
+                assert!(!verify_merkle_branch(txid, u32::MAX, &branch, &root));
+                let other = Txid::from_byte_array([0xee; 32]);
+                assert!(!verify_merkle_branch(&other, position, &branch, &root));
+                if let Some((_, shorter)) = branch.split_last() {
+                    assert!(!verify_merkle_branch(txid, position, shorter, &root));
+                }
+            }
+            assert!(merkle_branch(&txids, u32::from(count)).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_branch_of_absurd_length_is_refused() {
+        let txid = Txid::from_byte_array([1; 32]);
+        let siblings = vec![[2; 32]; 40];
+        assert!(!verify_merkle_branch(&txid, 0, &siblings, &merkle_root(&[txid])));
+    }
+}

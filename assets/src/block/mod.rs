@@ -19,3 +19,8 @@ pub use merkle::{merkle_branch, merkle_root, verify_merkle_branch, witness_commi
 pub use signatures::{check_block_signatures, max_witness_size};
 pub use template::{Template, build_block};
 pub use weight::{MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, stricter_block_weight};
+
+#[cfg(test)]
+mod check_tests;
+#[cfg(test)]
+mod signature_tests;

@@ -153,3 +153,72 @@ fn parent_node(conf: &mut Conf, parent: &ParentRpc) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::params;
+
+    fn lines(extra: &ElementsConfOptions) -> Vec<String> {
+        elements_conf(&params(), extra).lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_parameter_is_told() {
+        let lines = lines(&ElementsConfOptions::default());
+        let params = params();
+        for expected in [
+            "chain=aquifertest".to_owned(),
+            "[aquifertest]".to_owned(),
+            format!("signblockscript={:x}", params.signblock_script),
+            format!("fedpegscript={:x}", params.fedpeg_script),
+            format!("parentgenesisblockhash={}", params.parent_genesis),
+            "con_max_block_sig_size=300".to_owned(),
+            "con_start_p2wsh_script=1".to_owned(),
+            format!("con_parentpowlimit=7f{}", "ff".repeat(31)),
+            "peginconfirmationdepth=8".to_owned(),
+            "dynamic_epoch_length=10".to_owned(),
+            "total_valid_epochs=2".to_owned(),
+            format!("pak={}", hex::encode(ChainParams::default_extension_entry())),
+            "con_connect_genesis_outputs=1".to_owned(),
+            "initialfreecoins=0".to_owned(),
+            "acceptdiscountct=1".to_owned(),
+            "anyonecanspendaremine=0".to_owned(),
+            "validatepegin=0".to_owned(),
+        ] {
+            assert!(lines.contains(&expected), "{expected} is missing in {lines:#?}");
+        }
+    }
+
+    #[test]
+    fn the_chain_is_named_before_its_section() {
+        // elementsd reads `chain` outside sections only, and everything in a section for that chain only.
+        let lines = lines(&ElementsConfOptions::default());
+        let position = |text: &str| lines.iter().position(|line| line == text);
+        assert!(position("chain=aquifertest") < position("[aquifertest]"));
+        let first = lines.iter().position(|line| line.contains('=')).map(|index| lines.get(index).cloned());
+        assert_eq!(first.flatten().as_deref(), Some("chain=aquifertest"));
+    }
+
+    #[test]
+    fn a_parent_node_confirms_the_depth_of_pegins() {
+        let parent = |login| {
+            lines(&ElementsConfOptions { parent: Some(ParentRpc { host: "localhost".into(), port: 18443, login }) })
+        };
+        let cookie = parent(ParentRpcLogin::Cookie("/bitcoin/.cookie".into()));
+        for expected in [
+            "validatepegin=1",
+            "mainchainrpchost=localhost",
+            "mainchainrpcport=18443",
+            "mainchainrpccookiefile=/bitcoin/.cookie",
+        ] {
+            assert!(cookie.contains(&expected.to_owned()), "{expected} is missing");
+        }
+        assert!(!cookie.contains(&"validatepegin=0".to_owned()));
+        let login = ParentRpcLogin::Password { user: "u".into(), password: "secret".into() };
+        assert!(!format!("{login:?}").contains("secret"));
+        let password = parent(login);
+        assert!(password.contains(&"mainchainrpcuser=u".to_owned()));
+        assert!(password.contains(&"mainchainrpcpassword=secret".to_owned()));
+    }
+}

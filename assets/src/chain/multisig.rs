@@ -52,3 +52,56 @@ fn small_number(instruction: &Instruction<'_>) -> Option<usize> {
         Instruction::PushBytes(_) => None,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{block_keys, key, multisig};
+
+    #[test]
+    fn multisig_scripts_are_taken_apart() {
+        let parsed = Multisig::parse(&multisig(2, &block_keys())).unwrap();
+        let keys: Vec<PublicKey> = block_keys().iter().map(crate::fixtures::public).collect();
+        assert_eq!(parsed, Multisig { threshold: 2, keys });
+        let many: Vec<_> = (1..=20).map(|number| key(3, number)).collect();
+        assert_eq!(Multisig::parse(&multisig(17, &many)).unwrap().threshold, 17);
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let too_many: Vec<_> = (1..=21).map(|number| key(3, number)).collect();
+        let twice = [block_keys(), block_keys()].concat();
+        for wrong in [
+            multisig(4, &block_keys()),
+            multisig(0, &block_keys()),
+            multisig(1, &[]),
+            multisig(2, &twice),
+            multisig(2, &too_many),
+            Script::from(vec![0x51]),
+            Script::new(),
+            multisig(2, &block_keys()).to_v0_p2wsh(),
+        ] {
+            assert_eq!(Multisig::parse(&wrong), None, "{wrong:x}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_can_be_asked(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let mut script = bytes;
+            script.push(0xae);
+            proptest::prop_assert_eq!(Multisig::parse(&Script::from(script)), None);
+        }
+
+        #[test]
+        fn a_flipped_bit_is_another_script(byte in 0usize..105, bit in 0u8..8) {
+            let script = multisig(2, &block_keys());
+            let mut bytes = script.to_bytes();
+            if let Some(byte) = bytes.get_mut(byte) {
+                *byte ^= 1 << bit;
+            }
+            proptest::prop_assert_ne!(Multisig::parse(&Script::from(bytes)), Multisig::parse(&script));
+        }
+    }
+}

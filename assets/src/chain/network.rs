@@ -117,3 +117,68 @@ fn is_der_sequence(bytes: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+    use crate::fixtures::params;
+
+    fn network() -> Network {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(3);
+        let key = threshold_crypto::SecretKeySet::random(1, &mut rng).public_keys().public_key();
+        let server = |name: &str, api_address: &str| Server {
+            name: name.to_owned(),
+            api_address: api_address.to_owned(),
+            certificate: vec![0x30, 2, 5, 0],
+        };
+        Network {
+            version: NETWORK_VERSION,
+            params: params(),
+            certificate_key: CertificateKey::new(key).unwrap(),
+            servers: vec![
+                server("anna", "127.0.0.1:4000"),
+                server("bert", "[::1]:4001"),
+                server("c", "host.example:1"),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_network_file_survives_json() {
+        let text = serde_json::to_string_pretty(&network()).unwrap();
+        let read: Network = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, network());
+        assert_eq!(read.check(), Ok(()));
+        assert!(text.contains("\"certificate\": \"30020500\""), "{text}");
+        let more = text.replacen('{', "{\"surprise\":1,", 1);
+        assert!(serde_json::from_str::<Network>(&more).unwrap_err().to_string().contains("surprise"));
+    }
+
+    #[test]
+    fn unusable_network_files_are_refused_by_name() {
+        let with = |change: fn(&mut Network)| {
+            let mut network = network();
+            change(&mut network);
+            network.check().unwrap_err()
+        };
+        assert_eq!(with(|n| n.version = 2), NetworkError::Version(2));
+        assert!(matches!(with(|n| n.params.name.clear()), NetworkError::Params(ParamsError::Name(_))));
+        assert_eq!(with(|n| n.servers.clear()), NetworkError::NoServers);
+        assert_eq!(with(|n| n.servers[1].name = "anna".to_owned()), NetworkError::ServerName("anna".to_owned()));
+        assert_eq!(with(|n| n.servers[1].name.clear()), NetworkError::ServerName(String::new()));
+        for address in ["", "host", "host:", ":5", "host:0", "host:65536", "::1:5", "[::1:5", "[x]:5", "http://h:5"] {
+            let mut network = network();
+            network.servers[0].api_address = address.to_owned();
+            let expected = NetworkError::Address { name: "anna".to_owned(), address: address.to_owned() };
+            assert_eq!(network.check(), Err(expected));
+        }
+        for certificate in [vec![], vec![0x30, 3, 5, 0], vec![0x31, 0], vec![0x30, 0x82, 1]] {
+            let mut network = network();
+            network.servers[0].certificate = certificate;
+            assert_eq!(network.check(), Err(NetworkError::Certificate("anna".to_owned())));
+        }
+    }
+}

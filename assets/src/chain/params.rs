@@ -239,7 +239,7 @@ impl ChainParams {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::fixtures::{block_keys, multisig, params};
+    use crate::fixtures::params;
 
     #[test]
     fn parameters_of_a_federation_are_accepted() {
@@ -288,20 +288,5 @@ mod tests {
         assert_eq!(params.check(), Ok(()));
         params.max_block_signature_size = 253;
         assert_eq!(params.check(), Err(ParamsError::SignatureLimit { needed: 254, limit: 253 }));
-    }
-
-    #[test]
-    fn multisig_scripts_are_taken_apart() {
-        let script = multisig(2, &block_keys());
-        let parsed = Multisig::parse(&script).unwrap();
-        assert_eq!((parsed.threshold, parsed.keys.len()), (2, 3));
-        let many: Vec<_> = (1..=20).map(|n| crate::fixtures::key(3, n)).collect();
-        assert_eq!(Multisig::parse(&multisig(17, &many)).unwrap().threshold, 17);
-        for wrong in [multisig(4, &block_keys()), multisig(0, &block_keys()), multisig(1, &[])] {
-            assert_eq!(Multisig::parse(&wrong), None);
-        }
-        let twice = [block_keys(), block_keys()].concat();
-        assert_eq!(Multisig::parse(&multisig(2, &twice)), None);
-        assert_eq!(Multisig::parse(&Script::from(vec![0x51])), None);
     }
 }

@@ -132,3 +132,100 @@ pub fn deposit_address(
     let program = fedpeg_program(params, epoch_at(params, height), claim_script)?;
     bitcoin::Address::from_script(&program.script_pubkey, network).map_err(|error| PegError::Address(error.to_string()))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{key, params, public};
+
+    fn wpkh() -> Script {
+        Script::from(hex::decode("0014751e76e8199196d454941c45d1b3a323f1433bd6").unwrap())
+    }
+
+    #[test]
+    fn the_tweak_is_that_of_elements() {
+        // From an elementsd's `tweakfedpegscript`, with the script of these parameters.
+        for (claim, tweaked) in [
+            (
+                Script::from(vec![0x51]),
+                "5221036a9d179bdd52665f71813ffc13353a205509123bfac0b19def9083efaf6ad062210327292714e5c9a94a71d149519687295\
+                 700b93b241973d9a454fa5ded86a971e42102f5fefe58034b6182aaaf70979362458bfb53ea5296caea6db2466ba59be319aa53ae",
+            ),
+            (
+                wpkh(),
+                "522103924b632f1a11d694ef3f78aa23798c78711e8caf52a483cd79702149eca8dbe72102c0bf0e343a505b021b1a4ff8cab5a27\
+                 f24f474c5b166f73ee219adab23ace8e42103a25ca3fc07f7e6a7323e7ae7c2907c4744fbeb48064c7c62252c780f3db7850853ae",
+            ),
+        ] {
+            assert_eq!(tweak_fedpeg(&params().fedpeg_script, &claim).unwrap().to_hex_string(), tweaked);
+        }
+    }
+
+    #[test]
+    fn whoever_has_the_key_and_the_claim_script_can_sign() {
+        let secret = key(9, 1);
+        let tweak = tweak_scalar(&public(&secret), &wpkh()).unwrap();
+        let tweaked = public(&secret.add_tweak(&tweak).unwrap());
+        let script = tweak_fedpeg(&params().fedpeg_script, &wpkh()).unwrap();
+        assert_eq!(script.as_bytes()[2..35], tweaked.serialize());
+    }
+
+    #[test]
+    fn scripts_whose_keys_cannot_be_tweaked_are_refused() {
+        let not_a_key = Builder::new().push_slice(&[5; 33]).into_script();
+        assert_eq!(tweak_fedpeg(&not_a_key, &wpkh()), Err(PegError::Tweak("05".repeat(33))));
+        let cut_off = Script::from(vec![33, 2, 2]);
+        assert_eq!(tweak_fedpeg(&cut_off, &wpkh()), Err(PegError::FedpegScript));
+        let template = Builder::new().push_opcode(OP_DEPTH).into_script();
+        assert_eq!(tweak_fedpeg(&template, &wpkh()), Err(PegError::FedpegScript));
+        let op_true = Script::from(vec![0x51]);
+        assert_eq!(tweak_fedpeg(&op_true, &wpkh()).unwrap().as_bytes(), [0x51], "nothing to tweak");
+    }
+
+    #[test]
+    fn programs_of_the_window_are_those_of_elements() {
+        // An elementsd with these parameters gives the same forms for the block after each height.
+        let params = params();
+        let p2sh = "a9146ede6b28f3a86ba6b442b7ab50c250f99b229c4f87";
+        let p2wsh = "0020b8b51aee40d64351898a86669c4f93f275a721cdeceac7b171caddb965c344a5";
+        for (height, expected) in [
+            (1, vec![p2sh]),
+            (9, vec![p2sh]),
+            (10, vec![p2wsh, p2sh]),
+            (19, vec![p2wsh, p2sh]),
+            (20, vec![p2wsh]),
+            (1000, vec![p2wsh]),
+        ] {
+            let programs = deposit_programs(&params, height, &Script::from(vec![0x51])).unwrap();
+            let scripts: Vec<_> = programs.iter().map(|program| program.script_pubkey.to_hex_string()).collect();
+            assert_eq!(scripts, expected, "height {height}");
+        }
+        let p2sh_only = ChainParams { start_p2wsh: false, ..params };
+        for height in [1, 10, 1000] {
+            let programs = deposit_programs(&p2sh_only, height, &Script::from(vec![0x51])).unwrap();
+            assert_eq!(programs.len(), 1);
+            assert_eq!(programs[0].script_pubkey.to_hex_string(), p2sh);
+        }
+    }
+
+    #[test]
+    fn a_longer_window_keeps_the_first_program_longer() {
+        let params = ChainParams { total_valid_epochs: 4, ..params() };
+        assert_eq!(deposit_programs(&params, 39, &wpkh()).unwrap().len(), 2);
+        assert_eq!(deposit_programs(&params, 40, &wpkh()).unwrap().len(), 1);
+        let one = ChainParams { total_valid_epochs: 1, ..params };
+        assert_eq!(deposit_programs(&one, 10, &wpkh()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn addresses_are_of_the_current_epoch() {
+        let op_true = Script::from(vec![0x51]);
+        let address = |height| deposit_address(&params(), height, &op_true, bitcoin::Network::Regtest).unwrap();
+        assert_eq!(address(9).to_string(), "2N3MSmJMpVfio6gcxP4Eu4jF199h75dZy1L");
+        let p2wsh = "bcrt1qhz634mjq6ep4rzv2senfcnun7f66wgwdan4v0vt3etwmjewrgjjs64869c";
+        assert_eq!(address(10).to_string(), p2wsh);
+        let program = fedpeg_program(&params(), 0, &op_true).unwrap();
+        assert_eq!(program.redeem.unwrap(), program.witness_script.to_p2wsh());
+    }
+}

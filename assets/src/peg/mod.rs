@@ -22,3 +22,6 @@ pub struct PegoutRequest {
     /// Where the bitcoin shall go.
     pub parent_script: bitcoin::ScriptBuf,
 }
+
+#[cfg(test)]
+mod pegin_tests;

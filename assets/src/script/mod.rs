@@ -18,7 +18,6 @@ pub mod standard;
 
 pub use multisig::{MAX_MULTISIG_KEYS, MultisigTemplate};
 pub use sighash::{SighashData, TaprootHashType};
-pub(crate) use sigops::pegout_genesis;
 pub use sigops::{accurate_sigops, legacy_sigops, sigop_cost};
 pub use spend::{SpendKind, is_unspendable, verify_spend};
 
@@ -130,3 +129,6 @@ pub enum ScriptError {
     #[error("the Schnorr signature is wrong")]
     BadSchnorrSignature,
 }
+
+#[cfg(test)]
+mod tests;

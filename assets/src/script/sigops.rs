@@ -6,8 +6,6 @@ use super::spend::witness_program;
 
 const WITNESS_SCALE_FACTOR: u64 = 4;
 const MAX_MULTISIG_KEYS: u64 = 20;
-const OP_PUSHDATA4: u8 = 78;
-const OP_RETURN: u8 = 0x6a;
 
 /// One step of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,12 +106,9 @@ pub fn sigop_cost(transaction: &Transaction, spent: &[TxOut]) -> u64 {
             cost += p2sh_sigops(&input.script_sig) * WITNESS_SCALE_FACTOR;
         }
         let witness_script = input.witness.script_witness.last().unwrap_or_default();
-        if let Some(program) = witness_program(script.as_bytes()) {
+        let nested = || redeem_script(&input.script_sig).filter(|_| script.is_p2sh()).and_then(witness_program);
+        if let Some(program) = witness_program(script.as_bytes()).or_else(nested) {
             cost += witness_sigops(program, witness_script);
-        } else if script.is_p2sh() {
-            if let Some(program) = redeem_script(&input.script_sig).and_then(witness_program) {
-                cost += witness_sigops(program, witness_script);
-            }
         }
     }
     cost
@@ -140,18 +135,4 @@ fn witness_sigops((version, program): (u8, &[u8]), witness_script: &[u8]) -> u64
         (0, 32) => accurate_sigops(witness_script),
         _ => 0,
     }
-}
-
-/// Genesis hash that a peg-out script names: `OP_RETURN <32 bytes> <output script> [more pushes]`. `None` if the script is
-/// no peg-out. As in Elements (`script.cpp`, `IsPegoutScript`), a last push that is cut short does no harm.
-pub(crate) fn pegout_genesis(script: &Script) -> Option<[u8; 32]> {
-    let (&OP_RETURN, rest) = script.as_bytes().split_first()? else { return None };
-    let mut items = Items::new(rest);
-    let genesis = items.next()??;
-    let destination = items.next()??;
-    let pushes_only = items.map_while(|item| item).all(|item| item.opcode <= OP_PUSHDATA4);
-    if destination.opcode > OP_PUSHDATA4 || !pushes_only {
-        return None;
-    }
-    genesis.data.try_into().ok()
 }

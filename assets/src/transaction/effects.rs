@@ -1,13 +1,12 @@
 //! What a valid transaction changes.
 
-use bitcoin::hashes::Hash;
 use elements::{OutPoint, Transaction, TxOut, TxOutWitness};
 
 use super::inputs::{Inputs, Source};
 use super::{TxContext, TxError};
 use crate::chain::ChainParams;
-use crate::peg::parse_pegout;
-use crate::script::{is_unspendable, pegout_genesis};
+use crate::peg::{parse_pegout, parse_pegout_script};
+use crate::script::is_unspendable;
 use crate::state::{Coin, Effects};
 
 /// Refuses peg-outs that would pay nobody.
@@ -15,8 +14,9 @@ pub(super) fn check_pegouts(params: &ChainParams, transaction: &Transaction) -> 
     let pegged = params.pegged_asset();
     for (vout, output) in transaction.output.iter().enumerate() {
         // A peg-out whatever its asset and value; one to another parent chain is a burn like any other.
-        if pegout_genesis(&output.script_pubkey) != Some(params.parent_genesis().to_byte_array()) {
-            continue;
+        match parse_pegout_script(&output.script_pubkey) {
+            Some((genesis, _)) if genesis == params.parent_genesis() => {}
+            _ => continue,
         }
         match (output.asset.explicit(), output.value.explicit()) {
             (Some(asset), _) if asset != pegged => return Err(TxError::PegoutOfWrongAsset { vout, asset }),
@@ -43,14 +43,13 @@ pub(super) fn of(ctx: &TxContext<'_>, transaction: &Transaction, inputs: Inputs)
 }
 
 /// Adds what the outputs change: new unspent outputs, peg-outs, burns.
-pub(super) fn add_outputs(ctx: &TxContext<'_>, transaction: &Transaction, effects: &mut Effects) {
+fn add_outputs(ctx: &TxContext<'_>, transaction: &Transaction, effects: &mut Effects) {
     let txid = transaction.txid();
-    let is_coinbase = transaction.is_coinbase();
     for (vout, output) in (0u32..).zip(&transaction.output) {
         let outpoint = OutPoint::new(txid, vout);
         if !is_unspendable(&output.script_pubkey) {
             let output = TxOut { witness: TxOutWitness::default(), ..output.clone() };
-            effects.created.insert(outpoint, Coin { output, height: ctx.height, is_coinbase });
+            effects.created.insert(outpoint, Coin { output, height: ctx.height, is_coinbase: false });
         } else if output.is_fee() {
             continue;
         } else if let Some(request) = parse_pegout(ctx.params, outpoint, output) {

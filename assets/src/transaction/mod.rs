@@ -9,7 +9,6 @@
 //! transaction decides which error is reported, so errors are deterministic too.
 
 mod amounts;
-mod coinbase;
 mod effects;
 mod error;
 mod fees;
@@ -22,7 +21,6 @@ use elements::{Transaction, TxOut};
 use rayon::prelude::*;
 
 pub use crate::script::sigop_cost;
-pub use coinbase::{CoinbaseError, check_coinbase};
 pub use error::{IssuanceLeg, Outlook, TxError};
 pub use fees::{discount_vsize, fee_in, weight};
 pub use inputs::COINBASE_MATURITY_BLOCKS;
@@ -51,7 +49,7 @@ pub struct TxContext<'a> {
 /// Checks a transaction against the ledger as `view` shows it, and gives what it changes.
 ///
 /// Every rule is checked, except the depth of a peg-in's deposit, which only a node of the parent chain can tell, and what
-/// concerns the block as a whole. Coinbases are refused: see [`check_coinbase`].
+/// concerns the block as a whole. Coinbases are refused; they are judged with their block.
 ///
 /// # Errors
 /// [`TxError`] with the first rule that is broken.
@@ -114,6 +112,14 @@ pub fn spent_outputs(ctx: &TxContext<'_>, transaction: &Transaction, effects: &E
         .collect()
 }
 
+#[cfg(test)]
+mod ledger_tests;
+#[cfg(test)]
+mod mutation_tests;
+#[cfg(test)]
+mod pegin_tests;
+#[cfg(test)]
+mod proof_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -30,7 +30,17 @@ pub fn decode(bytes: &[u8]) -> Result<Transaction, TxError> {
 
 /// The rules that need nothing but the transaction (`consensus/tx_check.cpp`, and what its codec refuses).
 pub(super) fn check(transaction: &Transaction) -> Result<(), TxError> {
-    check_common(transaction)?;
+    if transaction.input.is_empty() {
+        return Err(TxError::NoInputs);
+    }
+    if transaction.output.is_empty() {
+        return Err(TxError::NoOutputs);
+    }
+    let weight = base_size(transaction) * WITNESS_SCALE_FACTOR;
+    if weight > MAX_BLOCK_WEIGHT {
+        return Err(TxError::TooLarge { weight });
+    }
+    check_outputs(transaction)?;
     if transaction.is_coinbase() {
         return Err(TxError::Coinbase);
     }
@@ -46,21 +56,6 @@ pub(super) fn check(transaction: &Transaction) -> Result<(), TxError> {
         check_input(vin, input)?;
     }
     Ok(())
-}
-
-/// The part that holds for coinbases too.
-pub(super) fn check_common(transaction: &Transaction) -> Result<(), TxError> {
-    if transaction.input.is_empty() {
-        return Err(TxError::NoInputs);
-    }
-    if transaction.output.is_empty() {
-        return Err(TxError::NoOutputs);
-    }
-    let weight = base_size(transaction) * WITNESS_SCALE_FACTOR;
-    if weight > MAX_BLOCK_WEIGHT {
-        return Err(TxError::TooLarge { weight });
-    }
-    check_outputs(transaction)
 }
 
 /// Size without witness in bytes.

@@ -239,7 +239,7 @@ impl Ledger {
         made
     }
 
-    fn outputs(&mut self, known: &[TxOutSecrets], pays: &[Pay], fee: u64) -> Vec<TxOut> {
+    pub(crate) fn outputs(&mut self, known: &[TxOutSecrets], pays: &[Pay], fee: u64) -> Vec<TxOut> {
         let targets: Vec<(Generator, Tag, Tweak)> =
             known.iter().map(|secrets| secrets.surjection_inputs(SECP256K1)).collect();
         let hides_value = |pay: &Pay| matches!(pay.blinding, Blinding::Value | Blinding::Both);
@@ -281,11 +281,11 @@ impl Ledger {
     }
 }
 
-pub(crate) fn asset_generator(secrets: &TxOutSecrets) -> Generator {
+fn asset_generator(secrets: &TxOutSecrets) -> Generator {
     Generator::new_blinded(SECP256K1, secrets.asset.into_tag(), secrets.asset_bf.into_inner())
 }
 
-fn commitment(secrets: &TxOutSecrets) -> PedersenCommitment {
+pub(crate) fn commitment(secrets: &TxOutSecrets) -> PedersenCommitment {
     PedersenCommitment::new(SECP256K1, secrets.value, secrets.value_bf.into_inner(), asset_generator(secrets))
 }
 

@@ -67,8 +67,8 @@ pub(super) struct Reveal {
     pub(super) proof: [u8; 80],
     /// Key with which, and the host keys of the recipients, the shares are encrypted.
     pub(super) ephemeral_key: [u8; 33],
-    /// One encrypted share for each member in roster order, the dealer included: with the seed, the messages of a
-    /// ceremony are a full backup of the share.
+    /// One encrypted share for each member in roster order, the dealer included: so a member's share follows from the
+    /// messages of all and its host key alone.
     pub(super) shares: Vec<[u8; 48]>,
 }
 

@@ -32,7 +32,7 @@
 //! restart, at any point, says the same things again. A member that lost it must not start over in the same session:
 //! others would see, rightly, two different messages of one step.
 //!
-//! With the seed of a member, the messages of a ceremony are a full backup of its share.
+//! The share itself is never saved here: it follows from the messages and the host key, and is computed again.
 
 mod deal;
 mod fault;
@@ -372,4 +372,4 @@ pub(crate) fn verify_success(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,7 +11,10 @@ use super::{
     message::{Reveal, encode},
     session_of,
 };
-use crate::roster::{MemberIndex, Roster};
+use crate::{
+    encoding::tagged_hash,
+    roster::{MemberIndex, Roster},
+};
 
 /// Version of the format on disk.
 const SAVED_VERSION: u16 = 1;
@@ -33,6 +36,11 @@ impl Drop for Saved {
     }
 }
 
+/// Guards against a damaged file: a reveal that changed by itself would be broadcast, and blamed on this member.
+fn checksum(content: &[u8]) -> [u8; 32] {
+    tagged_hash("aquifer/ceremony/saved/v1", &[content])
+}
+
 impl Ceremony {
     /// Everything, for [`Ceremony::resume`]. Secret: it holds the host key. Persist it (and wait until it is on disk)
     /// before [`Ceremony::messages`] are handed out.
@@ -46,7 +54,10 @@ impl Ceremony {
             reveal: self.reveal.clone(),
             messages: self.messages(),
         };
-        Zeroizing::new(encode(&saved))
+        let mut bytes = Zeroizing::new(encode(&saved));
+        let check = checksum(&bytes);
+        bytes.extend_from_slice(&check);
+        bytes
     }
 
     /// Takes up a ceremony where [`Ceremony::save`] left it.
@@ -55,7 +66,11 @@ impl Ceremony {
     /// [`CeremonyError::Damaged`] if the bytes are not what was saved.
     pub fn resume(saved: &[u8]) -> Result<Self, CeremonyError> {
         let damaged = |reason: &dyn ToString| CeremonyError::Damaged(reason.to_string());
-        let saved: Saved = borsh::from_slice(saved).map_err(|error| damaged(&error))?;
+        let (content, check) = saved.split_last_chunk::<32>().ok_or_else(|| damaged(&"it is too short"))?;
+        if *check != checksum(content) {
+            return Err(damaged(&"the checksum is wrong"));
+        }
+        let saved: Saved = borsh::from_slice(content).map_err(|error| damaged(&error))?;
         if saved.version != SAVED_VERSION {
             return Err(damaged(&format!("version {} is not known", saved.version)));
         }

@@ -118,7 +118,7 @@ impl MemberCard {
             }
         }
         let certificate = &self.tls_certificate;
-        if certificate.first() != Some(&0x30) || certificate.len() > MAX_CERTIFICATE_SIZE {
+        if !is_der_sequence(certificate) || certificate.len() > MAX_CERTIFICATE_SIZE {
             return Err(CardError::Certificate(certificate.len()));
         }
         let (host, _) = self.host_key.x_only_public_key();
@@ -179,6 +179,17 @@ fn sign(host: &Keypair, digest: &[u8; 32]) -> schnorr::Signature {
     SECP256K1.sign_schnorr_no_aux_rand(&Message::from_digest(*digest), host)
 }
 
+/// Whether the bytes are one DER sequence and nothing else, as a certificate is. TLS looks at the inside.
+fn is_der_sequence(bytes: &[u8]) -> bool {
+    let (length, content) = match bytes {
+        [0x30, length @ 0..=0x7f, content @ ..] => (usize::from(*length), content),
+        [0x30, 0x81, length @ 0x80..=0xff, content @ ..] => (usize::from(*length), content),
+        [0x30, 0x82, high @ 1..=0xff, low, content @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), content),
+        _ => return false,
+    };
+    content.len() == length
+}
+
 /// Whether the text is `host:port` with an IP address or a host name, and a port that is not 0.
 fn is_host_and_port(address: &str) -> bool {
     if let Ok(socket) = address.parse::<SocketAddr>() {
@@ -200,7 +211,8 @@ fn is_host_and_port(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_host_and_port;
+    #![allow(clippy::indexing_slicing)]
+    use super::{is_der_sequence, is_host_and_port};
 
     #[test]
     fn addresses() {
@@ -223,6 +235,19 @@ mod tests {
             "127.0.0.1:0",
         ] {
             assert!(!is_host_and_port(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_whole_sequences() {
+        let sequence = |head: &[u8], content: usize| [head, &vec![5; content]].concat();
+        for good in [sequence(&[0x30, 0], 0), sequence(&[0x30, 0x81, 200], 200), sequence(&[0x30, 0x82, 1, 0], 256)] {
+            assert!(is_der_sequence(&good));
+            assert!(!is_der_sequence(&[&good[..], &[0]].concat()));
+            assert!(!is_der_sequence(&good[..good.len() - 1]));
+        }
+        for bad in [sequence(&[0x31, 1], 1), sequence(&[0x30, 0x81, 1], 1), sequence(&[0x30, 0x82, 0, 200], 200)] {
+            assert!(!is_der_sequence(&bad));
         }
     }
 }

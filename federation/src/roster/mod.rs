@@ -39,7 +39,7 @@ pub const ROSTER_VERSION: u16 = 1;
 pub const MAX_MEMBERS: usize = 20;
 
 /// Longest ECDSA signature in a witness: 71 bytes of DER with a low S, and the sighash byte.
-const MAX_SIGNATURE_SIZE: usize = 72;
+pub(crate) const MAX_SIGNATURE_SIZE: usize = 72;
 
 /// Position of a member in the roster, from 0.
 #[derive(
@@ -285,7 +285,7 @@ fn push_number(builder: Builder, number: usize) -> Builder {
 
 /// Serialized size in bytes of the largest witness of `threshold` signatures: item count, the empty item that
 /// `OP_CHECKMULTISIG` takes, the signatures and the script, each with its length.
-fn max_witness_size(threshold: usize, script: usize) -> usize {
+pub(crate) fn max_witness_size(threshold: usize, script: usize) -> usize {
     let count = 1;
     let dummy = 1;
     let signatures = threshold * (1 + MAX_SIGNATURE_SIZE);

@@ -412,9 +412,10 @@ mod tests {
     fn a_missing_cookie_file_is_named() {
         let client =
             ParentClient::new("http://127.0.0.1:1".to_owned(), "/nowhere/.cookie".into(), BlockHash::all_zeros());
-        match client.tip() {
-            Err(ParentError::Cookie { cookie_file, .. }) => assert_eq!(cookie_file, "/nowhere/.cookie"),
-            other => panic!("{other:?}"),
-        }
+        let answer = client.tip();
+        assert!(
+            matches!(&answer, Err(ParentError::Cookie { cookie_file, .. }) if cookie_file == "/nowhere/.cookie"),
+            "{answer:?}"
+        );
     }
 }

@@ -13,7 +13,6 @@ mod follower;
 mod store;
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,9 +31,6 @@ pub use store::{Deposit, ParentStore, ParentStoreError, SignedBatch};
 const FEE_TARGET_BLOCKS: u16 = 6;
 /// Used while bitcoind has no estimate: 5 sat/vB.
 const FALLBACK_FEE_RATE_SAT_PER_KVB: u64 = 5_000;
-/// No estimate takes a batch out of these bounds: 1 to 500 sat/vB.
-const FEE_RATE_BOUNDS_SAT_PER_KVB: RangeInclusive<u64> = 1_000..=500_000;
-
 /// How to reach bitcoind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentConfig {
@@ -239,20 +235,15 @@ impl Parent {
         Ok(deposits.into_iter().map(|deposit| DepositStatus::of(deposit, position.height, needed)).collect())
     }
 
-    /// The fee rate for a payment now, in satoshi per 1,000 virtual bytes, within 1 to 500 sat/vB.
+    /// The fee rate for a payment now, in satoshi per 1,000 virtual bytes. The treasury keeps
+    /// it within its own limits.
     ///
     /// # Errors
     ///
     /// bitcoind cannot be asked.
     pub fn fee_rate_sat_per_kvb(&self) -> Result<u64, ParentError> {
         let estimate = self.ask(|client| client.estimate_fee_rate(FEE_TARGET_BLOCKS))?;
-        let bounds = FEE_RATE_BOUNDS_SAT_PER_KVB;
-        Ok(estimate.unwrap_or(FALLBACK_FEE_RATE_SAT_PER_KVB).clamp(*bounds.start(), *bounds.end()))
-    }
-
-    /// The bounds that every fee rate of a batch keeps, in satoshi per 1,000 virtual bytes.
-    pub fn fee_rate_bounds() -> RangeInclusive<u64> {
-        FEE_RATE_BOUNDS_SAT_PER_KVB
+        Ok(estimate.unwrap_or(FALLBACK_FEE_RATE_SAT_PER_KVB))
     }
 
     /// Hands a signed transaction to the network.
@@ -292,6 +283,16 @@ impl Parent {
                 self.note_failure(error);
             }
         })
+    }
+
+    /// Keeps a batch that has all its signatures, to hand it over again after a restart or a reorganisation.
+    pub(crate) fn keep_batch(&self, batch: &SignedBatch) -> Result<(), ParentStoreError> {
+        self.store().keep_batch(batch)
+    }
+
+    /// The batch that was kept for a height of our chain.
+    pub(crate) fn kept_batch(&self, height: u32) -> Result<Option<SignedBatch>, ParentStoreError> {
+        self.store().batch(height)
     }
 
     fn note_failure(&self, error: &ParentError) {

@@ -10,7 +10,7 @@ use aquifer_federation::consensus::{BlockId, Step, VoteSlot};
 use aquifer_federation::roster::MemberIndex;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::db::{Database, Gate, StoreError, Write, failed, integer};
+use super::db::{Database, Gate, StoreError, Write, failed, integer, open_reader};
 
 const MIGRATIONS: &[&str] = &["
 CREATE TABLE journal (
@@ -336,5 +336,31 @@ pub fn step_of_number(number: u32) -> Step {
         0 => Step::Propose,
         1 => Step::Prevote,
         _ => Step::Precommit,
+    }
+}
+
+/// Reads bodies beside the writer, for other members that ask for them.
+pub struct BodyReader {
+    path: std::path::PathBuf,
+}
+
+impl BodyReader {
+    /// A reader of a file that [`ConsensusStore::open`] has made.
+    pub fn new(path: &Path) -> Self {
+        BodyReader { path: path.to_owned() }
+    }
+
+    /// The body of a proposed block of the running height.
+    pub fn body(&self, height: u32, block: BlockId) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = || {
+            open_reader(&self.path)?
+                .query_row(
+                    "SELECT body FROM bodies WHERE height = ?1 AND block = ?2",
+                    params![height, block.0],
+                    |row| row.get(0),
+                )
+                .optional()
+        };
+        read().map_err(|error| failed("consensus.db", error))
     }
 }

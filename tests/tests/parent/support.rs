@@ -43,7 +43,7 @@ pub(crate) fn claim_script(user: u8) -> elements::Script {
 pub(crate) struct Member {
     pub(crate) params: Arc<ChainParams>,
     pub(crate) parent: Parent,
-    pub(crate) folder: Arc<TempDir>,
+    folder: Arc<TempDir>,
     config: ParentConfig,
     following: Following,
 }

@@ -168,11 +168,11 @@ fn echoes_uncover_what_was_told_differently() {
 fn a_wrong_statement_of_success() {
     let mut room = Room::new(4, 24);
     room.run_until(Step::Echo);
-    let Body::Success { transcript_hash, mut key_set, public_shares } = room.members[0].success_body().unwrap() else {
-        panic!("not a statement of success")
-    };
-    key_set[40] ^= 1;
-    room.lie(Body::Success { transcript_hash, key_set, public_shares });
+    let mut body = room.members[0].success_body().unwrap();
+    if let Body::Success { key_set, .. } = &mut body {
+        key_set[40] ^= 1;
+    }
+    room.lie(body);
     assert_eq!(room.first_fault(), CeremonyFault::WrongOutcome { member: LIAR });
 }
 

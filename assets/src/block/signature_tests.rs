@@ -1,0 +1,170 @@
+//! The header's witness: what k-of-n signatures must look like.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+
+use elements::{Block, BlockHash, Script};
+use secp256k1_zkp::{Message, SECP256K1, ecdsa};
+
+use super::*;
+use crate::chain::ChainParams;
+use crate::fixtures::{block_keys, key, params, sign, witness_mut};
+
+fn empty_block(params: &ChainParams) -> Block {
+    let template = Template {
+        height: 1,
+        previous: BlockHash::from_byte_array([1; 32]),
+        time: 1_700_000_000,
+        transactions: vec![],
+        fees: BTreeMap::new(),
+        fee_script: Script::new(),
+        commitments: vec![],
+    };
+    build_block(params, template)
+}
+
+fn unsigned() -> Block {
+    empty_block(&params())
+}
+
+fn signed(signers: &[usize]) -> Block {
+    let mut block = unsigned();
+    sign(&params(), &mut block, signers);
+    block
+}
+
+fn check(block: &Block) -> Result<(), BlockError> {
+    check_block_signatures(&params(), &block.header)
+}
+
+/// The refusal of a well signed block after a change to its witness.
+fn refusal(change: impl FnOnce(&mut Vec<Vec<u8>>)) -> BlockError {
+    let mut block = signed(&[0, 2]);
+    change(witness_mut(&mut block));
+    check(&block).unwrap_err()
+}
+
+#[test]
+fn every_two_of_three_in_order_are_accepted() {
+    for signers in [[0, 1], [0, 2], [1, 2]] {
+        check(&signed(&signers)).unwrap();
+    }
+}
+
+#[test]
+fn an_unsigned_header_is_refused() {
+    assert!(matches!(check(&unsigned()), Err(BlockError::Unsigned)));
+}
+
+#[test]
+fn one_signature_less_or_more_is_refused() {
+    assert!(matches!(check(&signed(&[0])), Err(BlockError::SignatureCount { found: 1, needed: 2 })));
+    assert!(matches!(check(&signed(&[])), Err(BlockError::SignatureCount { found: 0, needed: 2 })));
+    let mut limit = params();
+    limit.max_block_signature_size = 1000;
+    let mut block = empty_block(&limit);
+    sign(&limit, &mut block, &[0, 1, 2]);
+    let refused = check_block_signatures(&limit, &block.header);
+    assert!(matches!(refused, Err(BlockError::SignatureCount { found: 3, needed: 2 })));
+}
+
+#[test]
+fn extra_items_are_refused() {
+    let error = refusal(|witness| witness.insert(0, vec![]));
+    assert!(matches!(error, BlockError::SignatureCount { found: 3, needed: 2 }), "{error}");
+}
+
+#[test]
+fn the_wrong_order_and_repetitions_are_refused() {
+    assert!(matches!(check(&signed(&[2, 0])), Err(BlockError::SignatureOrder { position: 1 })));
+    assert!(matches!(check(&signed(&[1, 1])), Err(BlockError::SignatureOrder { position: 1 })));
+}
+
+#[test]
+fn signatures_of_strangers_and_of_other_blocks_are_refused() {
+    let block = signed(&[0, 2]);
+    let message = Message::from_digest(block.block_hash().to_byte_array());
+    let mut stranger = SECP256K1.sign_ecdsa(&message, &key(66, 1)).serialize_der().to_vec();
+    stranger.push(1);
+    let error = refusal(|witness| witness[2] = stranger);
+    assert!(matches!(error, BlockError::SignatureInvalid { position: 1 }), "{error}");
+    let mut block = signed(&[0, 2]);
+    block.header.time += 1;
+    assert!(matches!(check(&block), Err(BlockError::SignatureInvalid { position: 0 })));
+}
+
+#[test]
+fn a_high_s_value_is_refused() {
+    let block = signed(&[0, 2]);
+    let message = Message::from_digest(block.block_hash().to_byte_array());
+    let mut compact = SECP256K1.sign_ecdsa(&message, &block_keys()[0]).serialize_compact();
+    // -s modulo the order of the group is as good a signature, but for the rule.
+    let s = secp256k1_zkp::SecretKey::from_slice(&compact[32..]).unwrap().negate();
+    compact[32..].copy_from_slice(&s.secret_bytes());
+    let mut high = ecdsa::Signature::from_compact(&compact).unwrap().serialize_der().to_vec();
+    high.push(1);
+    let error = refusal(|witness| witness[1] = high);
+    assert!(matches!(error, BlockError::SignatureHighS { position: 0 }), "{error}");
+}
+
+#[test]
+fn the_sighash_byte_must_be_all() {
+    for wrong in [0x00, 0x02, 0x81, 0x41] {
+        let error = refusal(|witness| *witness[1].last_mut().unwrap() = wrong);
+        assert!(matches!(error, BlockError::SignatureSighash { position: 0, found } if found == wrong), "{error}");
+    }
+}
+
+#[test]
+fn only_strict_der_is_accepted() {
+    let error = refusal(|witness| witness[1] = vec![]);
+    assert!(matches!(error, BlockError::SignatureEncoding { position: 0 }), "{error}");
+    let error = refusal(|witness| witness[1] = vec![0x30, 0, 1]);
+    assert!(matches!(error, BlockError::SignatureEncoding { position: 0 }), "{error}");
+    // A longer length form of the same signature.
+    let error = refusal(|witness| {
+        witness[1].insert(1, 0x81);
+    });
+    assert!(matches!(error, BlockError::SignatureEncoding { position: 0 }), "{error}");
+    // A byte between the signature and its sighash byte.
+    let error = refusal(|witness| {
+        let end = witness[1].len() - 1;
+        witness[1].insert(end, 0);
+    });
+    assert!(matches!(error, BlockError::SignatureEncoding { position: 0 }), "{error}");
+}
+
+#[test]
+fn the_first_item_must_be_empty() {
+    let error = refusal(|witness| witness[0] = vec![1]);
+    assert!(matches!(error, BlockError::SignatureDummy), "{error}");
+    let error = refusal(|witness| witness[0] = vec![0]);
+    assert!(matches!(error, BlockError::SignatureDummy), "{error}");
+}
+
+#[test]
+fn the_script_must_be_the_signblock_script() {
+    let error = refusal(|witness| *witness.last_mut().unwrap() = vec![0x51]);
+    assert!(matches!(error, BlockError::SignatureScript), "{error}");
+}
+
+#[test]
+fn a_witness_over_the_limit_is_refused() {
+    let mut params = params();
+    params.max_block_signature_size = 200;
+    let mut block = empty_block(&params);
+    sign(&params, &mut block, &[0, 1]);
+    let refused = check_block_signatures(&params, &block.header);
+    assert!(matches!(refused, Err(BlockError::SignatureSize { limit: 200, .. })));
+}
+
+#[test]
+fn a_header_that_names_another_script_is_refused() {
+    let mut other = params();
+    other.signblock_script = crate::fixtures::multisig(1, &block_keys());
+    let mut block = signed(&[0, 1]);
+    assert!(matches!(check_block_signatures(&other, &block.header), Err(BlockError::DynafedCurrent { height: 1 })));
+    block.header.ext = elements::BlockExtData::Proof { challenge: params().signblock_script, solution: Script::new() };
+    assert!(matches!(check(&block), Err(BlockError::NotDynafed)));
+}

@@ -1,0 +1,161 @@
+//! The limits of a batch, and which requests can be paid at all.
+
+use aquifer_assets::{
+    chain::{ChainParams, Multisig},
+    peg::PegoutRequest,
+};
+use bitcoin::{Script, ScriptBuf};
+
+use super::coins::{change_script, fedpeg_script};
+
+/// Largest batch that this code plans, in weight units.
+pub const MAX_BATCH_WEIGHT: u64 = 150_000;
+/// Largest batch that a member accepts from a proposer, in weight units. Bitcoin relays up to 400,000.
+pub const MAX_ACCEPTED_WEIGHT: u64 = 240_000;
+/// Most requests that one batch pays.
+pub const MAX_PAYMENTS: usize = 100;
+/// Change below this is made only when every other coin worth its fee is spent as well, in satoshi.
+pub const MIN_CHANGE_SAT: u64 = 100_000;
+/// Lowest fee rate of a batch: what Bitcoin nodes relayed for most of their history.
+pub const MIN_FEE_RATE_SAT_PER_KVB: u64 = 1_000;
+/// Highest fee rate of a batch, whatever anybody's estimate says.
+pub const MAX_FEE_RATE_SAT_PER_KVB: u64 = 500_000;
+/// The fee rate of a batch may differ from a member's own estimate by this factor, up or down.
+pub const FEE_RATE_FACTOR: u64 = 4;
+
+/// The fee rates that a member accepts for a batch, in satoshi per 1,000 virtual bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeeRateBounds {
+    /// Lowest.
+    pub min_sat_per_kvb: u64,
+    /// Highest.
+    pub max_sat_per_kvb: u64,
+}
+
+impl FeeRateBounds {
+    /// Within [`FEE_RATE_FACTOR`] of an estimate, and within the hard limits.
+    pub fn around(estimate_sat_per_kvb: u64) -> Self {
+        let estimate = clamp_fee_rate(estimate_sat_per_kvb);
+        Self {
+            min_sat_per_kvb: clamp_fee_rate(estimate / FEE_RATE_FACTOR),
+            max_sat_per_kvb: clamp_fee_rate(estimate.saturating_mul(FEE_RATE_FACTOR)),
+        }
+    }
+
+    /// Whether a fee rate is accepted.
+    pub fn contains(&self, sat_per_kvb: u64) -> bool {
+        (self.min_sat_per_kvb..=self.max_sat_per_kvb).contains(&sat_per_kvb)
+    }
+}
+
+/// A fee rate within the hard limits.
+pub(super) fn clamp_fee_rate(sat_per_kvb: u64) -> u64 {
+    sat_per_kvb.clamp(MIN_FEE_RATE_SAT_PER_KVB, MAX_FEE_RATE_SAT_PER_KVB)
+}
+
+/// The standard output types that peg-outs are paid to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayoutKind {
+    /// Pay to public key hash.
+    P2pkh,
+    /// Pay to script hash.
+    P2sh,
+    /// Pay to witness public key hash.
+    P2wpkh,
+    /// Pay to witness script hash.
+    P2wsh,
+    /// Taproot.
+    P2tr,
+}
+
+impl PayoutKind {
+    /// The kind of an output script; `None` for anything that is not standard.
+    pub fn of(script: &Script) -> Option<Self> {
+        if script.is_p2pkh() {
+            Some(Self::P2pkh)
+        } else if script.is_p2sh() {
+            Some(Self::P2sh)
+        } else if script.is_p2wpkh() {
+            Some(Self::P2wpkh)
+        } else if script.is_p2wsh() {
+            Some(Self::P2wsh)
+        } else if script.is_p2tr() {
+            Some(Self::P2tr)
+        } else {
+            None
+        }
+    }
+
+    /// Smallest amount that Bitcoin nodes relay to an output of this kind, in satoshi.
+    pub fn dust_limit_sat(self) -> u64 {
+        match self {
+            Self::P2pkh => 546,
+            Self::P2sh => 540,
+            Self::P2wpkh => 294,
+            Self::P2wsh | Self::P2tr => 330,
+        }
+    }
+}
+
+/// Why a request is not paid, and will not be by waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParkReason {
+    /// The destination is none of the types of [`PayoutKind`]; Bitcoin nodes would not relay the payment.
+    #[error("the destination is not a standard output type (P2PKH, P2SH, P2WPKH, P2WSH or P2TR)")]
+    NotStandard,
+    /// The destination is the treasury itself: a donation.
+    #[error("the destination is the treasury itself; the amount is a donation to the reserve")]
+    Donation,
+    /// The amount is below what the destination could receive even without a fee.
+    #[error("{amount_sat} sat is below the smallest payment of this type, {limit_sat} sat")]
+    Dust {
+        /// Amount of the request, in satoshi.
+        amount_sat: u64,
+        /// Dust limit of its output type, in satoshi.
+        limit_sat: u64,
+    },
+}
+
+/// Why a request can never be paid, or `None` if it can. A function of the request and the chain alone.
+pub fn park_reason(params: &ChainParams, request: &PegoutRequest) -> Option<ParkReason> {
+    let script = &request.parent_script;
+    let Some(kind) = PayoutKind::of(script) else { return Some(ParkReason::NotStandard) };
+    let change = change_script(params);
+    if *script == change || *script == change.to_p2sh() || *script == fedpeg_script(params).to_p2sh() {
+        return Some(ParkReason::Donation);
+    }
+    let (amount_sat, limit_sat) = (request.amount_sat, kind.dust_limit_sat());
+    (amount_sat < limit_sat).then_some(ParkReason::Dust { amount_sat, limit_sat })
+}
+
+/// What planning and checking need of the chain.
+pub(super) struct Treasury {
+    /// Signatures per input.
+    pub(super) threshold: usize,
+    /// Where change goes.
+    pub(super) change_script: ScriptBuf,
+}
+
+impl Treasury {
+    /// `None` if the fedpeg script is not a multisig, so that nobody can say what a signature would look like.
+    pub(super) fn of(params: &ChainParams) -> Option<Self> {
+        let threshold = Multisig::parse(&params.fedpeg_script)?.threshold;
+        Some(Self { threshold, change_script: change_script(params) })
+    }
+}
+
+/// Whether change of this amount is one we like to have: none at all, or enough to be worth keeping.
+pub(super) fn is_good_change(change_sat: u64) -> bool {
+    change_sat == 0 || change_sat >= MIN_CHANGE_SAT
+}
+
+/// The fee of a transaction, rounded up to a satoshi.
+pub(super) fn fee_sat(weight: u64, sat_per_kvb: u64) -> u64 {
+    weight.div_ceil(4).saturating_mul(sat_per_kvb).div_ceil(1_000)
+}
+
+/// The part of the fee that the request at `position` of `count` pays: equal parts, the remainder by the first ones.
+pub(super) fn fee_share_sat(fee_sat: u64, position: u64, count: u64) -> u64 {
+    let extra = u64::from(fee_sat.checked_rem(count).is_some_and(|remainder| position < remainder));
+    fee_sat.checked_div(count).unwrap_or(0).saturating_add(extra)
+}

@@ -1,0 +1,90 @@
+//! What the ceremony leaves on the disk, in which order.
+//!
+//! While it runs, `ceremony.state` holds everything and is replaced in one step before anything new is shown to others. At
+//! its end the share, the federation file and the network file are written before this member says that it has stored
+//! them. `ceremony.messages` stays for good: a member that lost its connection at the very end gets from it what it lacks.
+
+use aquifer_federation::ceremony::Ceremony;
+use aquifer_federation::federation::FederationFile;
+use aquifer_federation::keys::BlsShare;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use super::RunError;
+use crate::config::DataDir;
+use crate::files::{self, Access, FileError};
+use crate::identity;
+
+/// The public messages of a ceremony that has ended for this member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct CeremonyArchive {
+    session: [u8; 32],
+    messages: Vec<Vec<u8>>,
+}
+
+impl CeremonyArchive {
+    /// Loads the archive of a data folder; an empty one if there is none.
+    ///
+    /// # Errors
+    /// [`FileError`] if it is damaged.
+    pub fn load(data: &DataDir) -> Result<Self, FileError> {
+        let path = data.ceremony_messages();
+        match files::read(&path) {
+            Err(error) if error.is_missing() => Ok(Self::default()),
+            other => borsh::from_slice(&other?).map_err(|error| FileError::Content { path, reason: error.to_string() }),
+        }
+    }
+
+    /// The messages of the ceremony `session`; none if it is another.
+    pub fn messages(&self, session: &[u8]) -> Vec<Vec<u8>> {
+        if session == self.session { self.messages.clone() } else { Vec::new() }
+    }
+}
+
+/// Takes up the ceremony that an earlier run left; `None` if there is none.
+pub(super) fn resume(data: &DataDir) -> Result<Option<Ceremony>, RunError> {
+    let path = data.ceremony_state();
+    match files::read(&path) {
+        Err(error) if error.is_missing() => Ok(None),
+        other => Ceremony::resume(&zeroize::Zeroizing::new(other?))
+            .map(Some)
+            .map_err(|source| RunError::Damaged { path: path.display().to_string(), source }),
+    }
+}
+
+/// Puts the state on the disk. What [`Ceremony::messages`] gives may be shown after this.
+pub(super) fn save(data: &DataDir, ceremony: &Ceremony) -> Result<(), FileError> {
+    files::replace(&data.ceremony_state(), &ceremony.save(), Access::Secret)
+}
+
+/// Puts the outcome on the disk.
+pub(super) fn save_outcome(
+    data: &DataDir,
+    ceremony: &Ceremony,
+    file: &FederationFile,
+    share: &BlsShare,
+) -> Result<(), RunError> {
+    let federation = file.check().map_err(RunError::Outcome)?;
+    identity::store_share(data, share)?;
+    save_archive(data, ceremony)?;
+    files::replace_json(&data.network(), &federation.network())?;
+    // Last: its presence says that the ceremony has ended for this member.
+    files::replace_json(&data.federation(), file)?;
+    Ok(())
+}
+
+/// Puts the messages on the disk for members that come late.
+pub(super) fn save_archive(data: &DataDir, ceremony: &Ceremony) -> Result<(), FileError> {
+    let archive = CeremonyArchive { session: ceremony.session(), messages: ceremony.messages() };
+    let path = data.ceremony_messages();
+    let bytes = borsh::to_vec(&archive).map_err(|source| FileError::Write { path: path.clone(), source })?;
+    files::replace(&path, &bytes, Access::Public)
+}
+
+/// Forgets the state once it is needed no more: it holds secrets, and everything lasting is elsewhere.
+pub(super) fn remove_state(data: &DataDir) -> Result<(), FileError> {
+    let path = data.ceremony_state();
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FileError::Write { path, source }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,151 @@
+//! `aquiferd status`: what the running node says of itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use aquifer_federation::roster::MemberCard;
+use aquifer_proto::ledger::ledger_client::LedgerClient;
+use aquifer_proto::ledger::{GetInfoRequest, GetSupplyRequest, Info, Reserve, Supply};
+use elements::{AssetId, BlockHash};
+use serde_json::json;
+use tonic::transport::Endpoint;
+
+use super::{CliError, Output, block_on};
+use crate::config::Config;
+use crate::files;
+use crate::peers::{chain, pinned_client};
+
+/// How long to wait for the node.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Show height, peers, mempool, parent chain, supply and reserve of the running node.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  aquiferd --data-dir ~/alpha status --json")]
+pub(super) struct Arguments {}
+
+impl Arguments {
+    pub(super) fn run(self, config: &Config) -> Result<Output, CliError> {
+        let card: MemberCard = files::read_json(&config.data.card())?;
+        let address = reachable(config.file.api.listen);
+        let (info, supply) = block_on(async { tokio::time::timeout(PATIENCE, ask(address, &card)).await })?
+            .map_err(|_| CliError::Failed(format!("the node at {address} does not answer within {PATIENCE:?}")))??;
+        describe(&info, &supply)
+    }
+}
+
+/// An address to listen on as one to connect to.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+async fn ask(address: SocketAddr, card: &MemberCard) -> Result<(Info, Supply), CliError> {
+    let unreachable = |error: tonic::transport::Error| {
+        CliError::Failed(format!("cannot reach the node at {address}: {}; is `aquiferd run` running?", chain(&error)))
+    };
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(unreachable)?;
+    let endpoint = endpoint.tls_config(pinned_client(&card.name, &card.tls_certificate)).map_err(unreachable)?;
+    let mut client = LedgerClient::new(endpoint.connect().await.map_err(unreachable)?);
+    let failed = |status: tonic::Status| CliError::Failed(format!("the node refuses: {}", status.message()));
+    let info = client.get_info(GetInfoRequest {}).await.map_err(failed)?.into_inner();
+    let supply = client.get_supply(GetSupplyRequest {}).await.map_err(failed)?.into_inner();
+    Ok((info, supply))
+}
+
+fn hash(bytes: &[u8]) -> Result<[u8; 32], CliError> {
+    let wrong = |_| CliError::Failed("the node sends a hash that is not 32 bytes long".to_owned());
+    <[u8; 32]>::try_from(bytes).map_err(wrong)
+}
+
+fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
+    use std::fmt::Write as _;
+    let tip = BlockHash::from_byte_array(hash(&info.tip_hash)?);
+    let genesis = BlockHash::from_byte_array(hash(&info.genesis_hash)?);
+    let pegged = AssetId::from_byte_array(hash(&info.pegged_asset)?);
+    let reserve = supply.reserve.unwrap_or_default();
+    let mut text = format!(
+        "Member   {} of {}, aquiferd {}\nHeight   {}, round {}\nTip      {tip}\nMempool  {} transactions, at least {} sat/kvB\n",
+        info.member,
+        info.chain,
+        info.version,
+        info.height,
+        info.round,
+        info.mempool_transactions,
+        info.min_fee_rate_sat_per_kvb,
+    );
+    let parent = match (info.parent_height, info.parent_problem.as_str()) {
+        (Some(height), "") => format!("height {height}"),
+        (Some(height), problem) => format!("height {height}; {problem}"),
+        (None, "") => "out of reach".to_owned(),
+        (None, problem) => problem.to_owned(),
+    };
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "Parent   {parent}");
+    for peer in &info.peers {
+        let state = if peer.connected { "connected" } else { "away" };
+        let _ = writeln!(text, "Peer     {:<16} {state:<10} height {}", peer.name, peer.height);
+    }
+    let _ = write!(
+        text,
+        "Supply   {} sat pegged in, {} sat pegged out, {} sat burned\n\
+         Reserve  {} sat in {} coins; {} sat of peg-outs to pay\n\
+         Assets   {} beside the pegged one",
+        reserve.pegged_in_sat,
+        reserve.pegged_out_sat,
+        reserve.burned_sat,
+        reserve.coins_sat,
+        reserve.coins,
+        reserve.pending_pegouts_sat,
+        supply.assets.iter().filter(|asset| asset.asset != info.pegged_asset).count(),
+    );
+    let peers: Vec<_> = info
+        .peers
+        .iter()
+        .map(|peer| json!({ "name": peer.name, "connected": peer.connected, "height": peer.height }))
+        .collect();
+    let assets: Result<Vec<_>, CliError> = supply
+        .assets
+        .iter()
+        .map(|asset| {
+            Ok(json!({
+                "asset": AssetId::from_byte_array(hash(&asset.asset)?),
+                "issued_sat": asset.issued_sat,
+                "removed_sat": asset.removed_sat,
+                "blinded_issuances": asset.blinded_issuances,
+            }))
+        })
+        .collect();
+    let json = json!({
+        "member": info.member,
+        "chain": info.chain,
+        "version": info.version,
+        "genesis_hash": genesis,
+        "pegged_asset": pegged,
+        "height": info.height,
+        "round": info.round,
+        "tip_hash": tip,
+        "mempool_transactions": info.mempool_transactions,
+        "min_fee_rate_sat_per_kvb": info.min_fee_rate_sat_per_kvb,
+        "parent_height": info.parent_height,
+        "parent_problem": info.parent_problem,
+        "peers": peers,
+        "supply": { "height": supply.height, "assets": assets? },
+        "reserve": reserve_json(&reserve),
+    });
+    Ok(Output { text, json })
+}
+
+fn reserve_json(reserve: &Reserve) -> serde_json::Value {
+    json!({
+        "pegged_in_sat": reserve.pegged_in_sat,
+        "pegged_out_sat": reserve.pegged_out_sat,
+        "burned_sat": reserve.burned_sat,
+        "coins_sat": reserve.coins_sat,
+        "coins": reserve.coins,
+        "pending_pegouts_sat": reserve.pending_pegouts_sat,
+    })
+}

@@ -1,0 +1,292 @@
+//! The data folder of a member and its configuration file.
+//!
+//! Everything a member keeps lies in one folder. What cannot be made again is secret and readable by its owner alone: the
+//! seed and, after the ceremony, the share of the certificate key.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::{self, Access, FileError};
+
+/// The folder could not be used, or its configuration is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// There is no member in this folder.
+    #[error("{} has no aquiferd.toml: make a member there with `aquiferd init`, or name its folder with --data-dir", folder.display())]
+    NotInitialized {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The configuration does not parse.
+    #[error("{}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        message: String,
+    },
+    /// Another process works in this folder.
+    #[error("another aquiferd works in {}: stop it first", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder could not be made or locked.
+    #[error("cannot use the folder {}: {source}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// The data folder of one member: where each file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDir(PathBuf);
+
+/// Holds the data folder for this process; given back when dropped, also by a crash.
+#[derive(Debug)]
+pub struct DataDirLock {
+    _file: File,
+}
+
+impl DataDir {
+    /// The data folder at `path`, which need not exist.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Makes the folder, readable by its owner alone, if it does not exist.
+    ///
+    /// # Errors
+    /// [`ConfigError::Folder`].
+    pub fn make(&self) -> Result<(), ConfigError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .map_err(|source| ConfigError::Folder { folder: self.0.clone(), source })
+    }
+
+    /// Takes the folder for this process. Two processes with the keys of one member could sign two things.
+    ///
+    /// # Errors
+    /// [`ConfigError::InUse`] while another process has it.
+    pub fn lock(&self) -> Result<DataDirLock, ConfigError> {
+        let folder = |source| ConfigError::Folder { folder: self.0.clone(), source };
+        let file =
+            File::options().create(true).write(true).truncate(false).open(self.0.join("lock")).map_err(folder)?;
+        match file.try_lock() {
+            Ok(()) => Ok(DataDirLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(ConfigError::InUse { folder: self.0.clone() }),
+            Err(TryLockError::Error(source)) => Err(folder(source)),
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("aquiferd.toml")
+    }
+
+    /// The member's seed as 24 words. Secret; every key but the share follows from it.
+    pub fn seed(&self) -> PathBuf {
+        self.0.join("seed")
+    }
+
+    /// The member's public card.
+    pub fn card(&self) -> PathBuf {
+        self.0.join("card.json")
+    }
+
+    /// The state of the ceremony while it runs. Secret.
+    pub fn ceremony_state(&self) -> PathBuf {
+        self.0.join("ceremony.state")
+    }
+
+    /// The messages of the ceremony: public, but needed by members that come late.
+    pub fn ceremony_messages(&self) -> PathBuf {
+        self.0.join("ceremony.messages")
+    }
+
+    /// The member's share of the certificate key. Secret; only the ceremony makes it.
+    pub fn certificate_share(&self) -> PathBuf {
+        self.0.join("certificate.share")
+    }
+
+    /// The outcome of the ceremony, the same for all members.
+    pub fn federation(&self) -> PathBuf {
+        self.0.join("federation.json")
+    }
+
+    /// What wallets need to know of the federation.
+    pub fn network(&self) -> PathBuf {
+        self.0.join("network.json")
+    }
+
+    /// A database by its name: `ledger`, `consensus`, `signer`, `parent`.
+    pub fn database(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.db"))
+    }
+}
+
+/// The configuration of a member: `aquiferd.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// The member's name, as in its card.
+    pub name: String,
+    /// The service for other members.
+    pub peers: Listen,
+    /// The service for wallets.
+    pub api: Listen,
+    /// The member's own bitcoind.
+    pub bitcoind: BitcoindConfig,
+    /// What is logged.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// Where a service listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Address and port of this machine.
+    pub listen: SocketAddr,
+}
+
+/// How to reach bitcoind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BitcoindConfig {
+    /// The RPC service, such as `http://127.0.0.1:8332`.
+    pub url: String,
+    /// The cookie file that bitcoind writes at each start.
+    pub cookie_file: PathBuf,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// A filter as `tracing-subscriber` reads it, such as `info` or `info,aquifer_functionary=debug`.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// A member's configuration with the folder it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The folder.
+    pub data: DataDir,
+    /// The content of its `aquiferd.toml`.
+    pub file: ConfigFile,
+}
+
+impl Config {
+    /// Reads the configuration of the member in `data`.
+    ///
+    /// # Errors
+    /// [`ConfigError::NotInitialized`] if there is none, [`ConfigError::Syntax`] if it is wrong.
+    pub fn load(data: DataDir) -> Result<Self, ConfigError> {
+        let path = data.config();
+        let bytes = match files::read(&path) {
+            Err(error) if error.is_missing() => {
+                return Err(ConfigError::NotInitialized { folder: data.path().to_owned() });
+            }
+            other => other?,
+        };
+        let syntax = |message: String| ConfigError::Syntax { path: path.clone(), message };
+        let text = String::from_utf8(bytes).map_err(|error| syntax(error.to_string()))?;
+        let file = toml::from_str(&text).map_err(|error| syntax(error.to_string()))?;
+        Ok(Self { data, file })
+    }
+
+    /// Writes the configuration of a new member.
+    ///
+    /// # Errors
+    /// [`FileError::Exists`] if there is one already.
+    pub fn create(&self) -> Result<(), ConfigError> {
+        let path = self.data.config();
+        let text = toml::to_string(&self.file)
+            .map_err(|error| ConfigError::Syntax { path: path.clone(), message: error.to_string() })?;
+        Ok(files::create(&path, text.as_bytes(), Access::Public)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(folder: &Path) -> Config {
+        let file = ConfigFile {
+            name: "alpha".to_owned(),
+            peers: Listen { listen: "127.0.0.1:7100".parse().unwrap() },
+            api: Listen { listen: "127.0.0.1:7200".parse().unwrap() },
+            bitcoind: BitcoindConfig { url: "http://127.0.0.1:18443".to_owned(), cookie_file: "/b/.cookie".into() },
+            log: LogConfig::default(),
+        };
+        Config { data: DataDir::new(folder), file }
+    }
+
+    #[test]
+    fn a_configuration_comes_back_as_written_and_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        config.create().unwrap();
+        assert_eq!(Config::load(config.data.clone()).unwrap(), config);
+        assert!(matches!(config.create(), Err(ConfigError::File(FileError::Exists { .. }))));
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_refused_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::new(folder.path());
+        assert!(matches!(Config::load(data.clone()), Err(ConfigError::NotInitialized { .. })));
+        std::fs::write(data.config(), "name = \"alpha\"\nnmae = 1\n").unwrap();
+        let error = Config::load(data).unwrap_err();
+        assert!(matches!(&error, ConfigError::Syntax { message, .. } if message.contains("line 2")), "{error}");
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::new(folder.path());
+        let held = data.lock().unwrap();
+        assert!(matches!(data.lock(), Err(ConfigError::InUse { .. })));
+        drop(held);
+        data.lock().unwrap();
+    }
+}

@@ -1,0 +1,22 @@
+//! Peg-outs: batches proposed and judged against this member's bitcoind, signed when they stand in a final block, and
+//! followed until they are buried.
+//!
+//! A batch is one Bitcoin transaction that pays pending peg-outs. All members agree on it as a part of a block (its
+//! coinbase commits to the txid), so there is one transaction or none, and paying anything twice would need a block that
+//! `k` members voted for. What holds here:
+//!
+//! * A member votes only for a batch that it has rebuilt, whose coins its own bitcoind sees confirmed and unspent, and
+//!   whose fee rate is near its own estimate. What it cannot see it does not vote for, and does not call wrong.
+//! * A signature is made only for a batch in a final block, once per height, and its record is durable before anybody
+//!   gets the signature ([`SignerRecord`]).
+//! * Signatures of others are verified before they count; a bad one names its member.
+//! * The txid is fixed before anybody signs (all inputs are segregated witness and the redeem scripts are in place), so
+//!   whichever `k` signatures a member puts together, it broadcasts the same transaction.
+//! * Until it lies as deep as a peg-in has to, a batch that has fallen out of the mempool or of the best chain is handed
+//!   over again.
+
+mod driver;
+mod proposal;
+
+pub use driver::{BatchState, DriverConfig, Driving, FinalBatch, PegoutDriver, PegoutError, Shares, SignerRecord};
+pub use proposal::{BatchVerdict, judge_batch, propose_batch};

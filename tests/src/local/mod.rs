@@ -1,0 +1,328 @@
+//! A federation in one process: real chains on real SQLite files, with a network in memory that an auditor listens to.
+//!
+//! For what processes cannot show: a member that stops before or after one particular write, and every message that was
+//! ever sent. The engine, the stores, the signatures and the blocks are those of `aquiferd`.
+
+mod audit;
+mod bus;
+mod gate;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use aquifer_assets::peg::PegoutRequest;
+use aquifer_assets::state::PeginClaim;
+use aquifer_federation::ceremony::Ceremony;
+use aquifer_federation::consensus::Timeouts;
+use aquifer_federation::federation::{Federation, FederationFile};
+use aquifer_federation::keys::{BlsShare, MemberSeed};
+use aquifer_federation::roster::{CardDetails, MemberCard, MemberIndex, Roster, Settings};
+use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
+use aquifer_functionary::chain::judge::Judge;
+use aquifer_functionary::chain::parent::{BatchVerdict, DepthVerdict, ParentChain};
+use aquifer_functionary::chain::{ChainError, Core, CoreParts, CoreStatus, Event, Pacing, SigningKeys, SystemClock};
+use aquifer_functionary::mempool::Mempool;
+use aquifer_functionary::store::consensus::ConsensusStore;
+use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore};
+use aquifer_functionary::store::signer::SignerStore;
+use aquifer_functionary::store::{Gate, OpenGate};
+use elements::BlockHash;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha20Rng;
+
+pub use audit::Audit;
+pub use bus::Bus;
+pub use gate::{Moment, StopAt};
+
+/// A chain without deposits and peg-outs has nothing to ask of Bitcoin.
+struct NoParent;
+
+impl ParentChain for NoParent {
+    fn deposit_depth(&self, _claim: &PeginClaim) -> DepthVerdict {
+        DepthVerdict::Unknown("this federation runs without Bitcoin".into())
+    }
+
+    fn propose_batch(&self, _coins: &[TreasuryCoin], _waiting: &[PegoutRequest]) -> Option<BatchPlan> {
+        None
+    }
+
+    fn judge_batch(
+        &self,
+        _batch: &bitcoin::Transaction,
+        _coins: &[TreasuryCoin],
+        _waiting: &[PegoutRequest],
+    ) -> BatchVerdict {
+        BatchVerdict::Unknown("this federation runs without Bitcoin".into())
+    }
+
+    fn batch_is_final(&self, _height: u32, _batch: &bitcoin::Transaction, _coins: &[TreasuryCoin]) {}
+
+    fn batch_signatures(
+        &self,
+        _from: MemberIndex,
+        _txid: bitcoin::Txid,
+        _signatures: &[Vec<u8>],
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid)> {
+        Vec::new()
+    }
+}
+
+/// A running chain.
+struct Running {
+    events: SyncSender<Event>,
+    thread: JoinHandle<Result<(), ChainError>>,
+}
+
+/// One member: its secrets and its folder outlive its chain.
+struct Member {
+    seed: MemberSeed,
+    share: BlsShare,
+    folder: PathBuf,
+    running: Option<Running>,
+}
+
+/// A federation in one process.
+pub struct LocalFederation {
+    federation: Arc<Federation>,
+    members: Vec<Member>,
+    bus: Arc<Bus>,
+    folder: tempfile::TempDir,
+}
+
+impl LocalFederation {
+    /// Makes a federation of `count` members from a seed: keys, ceremony, folders. Nothing runs yet.
+    pub fn new(count: u16, seed: u64) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let seeds: Vec<MemberSeed> = (0..count).map(|_| MemberSeed::generate(&mut rng)).collect();
+        let cards = seeds
+            .iter()
+            .enumerate()
+            .map(|(number, seed)| {
+                let details = CardDetails {
+                    name: format!("member-{number}"),
+                    peer_address: format!("127.0.0.1:{}", 20_000 + 2 * number),
+                    api_address: format!("127.0.0.1:{}", 20_001 + 2 * number),
+                    // Nothing is sent over TLS here; a card only needs bytes of its own that begin like DER ("0" is 0x30).
+                    tls_certificate: format!("0 certificate of member {number}, which nobody reads here").into_bytes(),
+                };
+                MemberCard::new(&seed.keys(), details)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let roster = Roster::new(Settings::default(), cards)?;
+        let (file, shares) = hold_ceremony(&roster, &seeds, &mut rng)?;
+        let federation = Arc::new(file.check()?);
+        let folder = tempfile::tempdir()?;
+        let ledgers = (0..count).map(|number| folder.path().join(number.to_string())).collect::<Vec<_>>();
+        for member in &ledgers {
+            std::fs::create_dir(member)?;
+        }
+        let bus = Arc::new(Bus::new(&ledgers));
+        let members = seeds
+            .into_iter()
+            .zip(shares)
+            .zip(ledgers)
+            .map(|((seed, share), folder)| Member { seed, share, folder, running: None })
+            .collect();
+        Ok(LocalFederation { federation, members, bus, folder })
+    }
+
+    /// The auditor's findings so far.
+    pub fn audit(&self) -> &Mutex<Audit> {
+        self.bus.audit()
+    }
+
+    /// Starts a member's chain from its folder; `gate` watches its writes.
+    pub fn start_with(&mut self, index: u16, gate: Arc<dyn Gate>) -> Result<(), Box<dyn std::error::Error>> {
+        let member = self.members.get_mut(usize::from(index)).ok_or("no such member")?;
+        let me = MemberIndex(index);
+        let params = Arc::new(self.federation.params.clone());
+        let ledger_path = member.folder.join("ledger.db");
+        let ledger = LedgerStore::open(&ledger_path, &params, Arc::clone(&gate))?;
+        let reader = Arc::new(LedgerReader::new(&ledger_path));
+        let parent: Arc<dyn ParentChain> = Arc::new(NoParent);
+        let mempool = Arc::new(Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&parent)));
+        let judge = Judge {
+            params,
+            ledger: reader,
+            mempool,
+            parent,
+            clock: Arc::new(SystemClock),
+            fee_script: elements::Script::new(),
+        };
+        let (sender, events) = sync_channel(10_000);
+        let parts = CoreParts {
+            federation: Arc::clone(&self.federation),
+            me,
+            keys: SigningKeys { member: member.seed.keys(), bls: member.share.clone() },
+            pacing: Pacing {
+                idle_interval: Duration::from_millis(30),
+                min_spacing: Duration::from_millis(10),
+                timeouts: Timeouts {
+                    propose: Duration::from_millis(800),
+                    vote: Duration::from_millis(300),
+                    per_round: Duration::from_millis(200),
+                    rebroadcast: Duration::from_millis(700),
+                },
+            },
+            ledger,
+            consensus: ConsensusStore::open(&member.folder.join("consensus.db"), Arc::clone(&gate))?,
+            signer: SignerStore::open(&member.folder.join("signer.db"), gate)?,
+            judge,
+            network: self.bus.network(me),
+            status: Arc::new(CoreStatus::default()),
+        };
+        let core = Core::new(parts, sender.clone(), events)?;
+        let bus = Arc::clone(&self.bus);
+        let thread = std::thread::Builder::new().name(format!("member {index}")).spawn(move || {
+            let result = core.run();
+            if let Err(error) = &result {
+                tracing::error!(member = %me, %error, "stopped");
+            }
+            bus.leave(me);
+            result
+        })?;
+        self.bus.join(me, sender.clone());
+        member.running = Some(Running { events: sender, thread });
+        Ok(())
+    }
+
+    /// Starts a member's chain from its folder.
+    pub fn start(&mut self, index: u16) -> Result<(), Box<dyn std::error::Error>> {
+        self.start_with(index, Arc::new(OpenGate))
+    }
+
+    /// Stops a member's chain between two events.
+    pub fn stop(&mut self, index: u16) -> Result<(), ChainError> {
+        let running = self.members.get_mut(usize::from(index)).and_then(|member| member.running.take());
+        match running {
+            Some(running) => {
+                // A chain that ended by itself takes no more events; its result is what counts.
+                let _ = running.events.send(Event::Stop);
+                running.thread.join().map_err(|_| ChainError::Thread("member"))?
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until a member's chain ends by itself, and returns why it did.
+    pub fn wait_for_end(&mut self, index: u16, patience: Duration) -> Result<ChainError, String> {
+        wait_until(patience, || self.has_ended(index))
+            .map_err(|()| format!("member {index} did not stop within {patience:?}"))?;
+        let running = self.members.get_mut(usize::from(index)).and_then(|member| member.running.take());
+        match running.ok_or("the member is not running")?.thread.join() {
+            Ok(Err(error)) => Ok(error),
+            Ok(Ok(())) => Err("it stopped without an error".into()),
+            Err(_) => Err("it panicked".into()),
+        }
+    }
+
+    /// Final height of a member's ledger on disk.
+    pub fn height(&self, index: u16) -> u32 {
+        self.bus.height(MemberIndex(index))
+    }
+
+    /// Waits until all of `members` have come to `height`.
+    pub fn wait_for_height(&self, members: &[u16], height: u32, patience: Duration) -> Result<(), String> {
+        wait_until(patience, || members.iter().all(|member| self.height(*member) >= height)).map_err(|()| {
+            let heights: Vec<u32> = members.iter().map(|member| self.height(*member)).collect();
+            let ended: Vec<u16> = members.iter().copied().filter(|member| self.has_ended(*member)).collect();
+            format!("members {members:?} stand at {heights:?} after {patience:?}, not at {height}; ended: {ended:?}")
+        })
+    }
+
+    /// Whether a member's chain was started and has ended by itself.
+    fn has_ended(&self, index: u16) -> bool {
+        let running = self.members.get(usize::from(index)).and_then(|member| member.running.as_ref());
+        running.is_some_and(|running| running.thread.is_finished())
+    }
+
+    /// The block at a height in a member's ledger.
+    pub fn block_hash(&self, index: u16, height: u32) -> Option<BlockHash> {
+        self.bus.block_hash(MemberIndex(index), height)
+    }
+
+    /// A member's folder.
+    pub fn folder(&self, index: u16) -> PathBuf {
+        self.folder.path().join(index.to_string())
+    }
+
+    /// Copies a stopped member's folder, as a backup would.
+    pub fn back_up(&self, index: u16, to: &Path) -> std::io::Result<()> {
+        copy_files(&self.folder(index), to)
+    }
+
+    /// Puts a backup in the place of a stopped member's folder.
+    pub fn restore(&self, index: u16, from: &Path) -> std::io::Result<()> {
+        let folder = self.folder(index);
+        std::fs::remove_dir_all(&folder)?;
+        copy_files(from, &folder)
+    }
+}
+
+impl Drop for LocalFederation {
+    fn drop(&mut self) {
+        for member in &mut self.members {
+            if let Some(running) = member.running.take() {
+                let _ = running.events.send(Event::Stop);
+                let _ = running.thread.join();
+            }
+        }
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+fn wait_until(patience: Duration, condition: impl Fn() -> bool) -> Result<(), ()> {
+    let begun = Instant::now();
+    while !condition() {
+        if begun.elapsed() > patience {
+            return Err(());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Holds the ceremony among all members at once: everybody hears everything.
+fn hold_ceremony(
+    roster: &Roster,
+    seeds: &[MemberSeed],
+    rng: &mut ChaCha20Rng,
+) -> Result<(FederationFile, Vec<BlsShare>), Box<dyn std::error::Error>> {
+    let mut ceremonies = (0u16..)
+        .zip(seeds)
+        .map(|(index, seed)| Ceremony::new(roster.clone(), seed, MemberIndex(index), rng))
+        .collect::<Result<Vec<_>, _>>()?;
+    loop {
+        let mut moved = false;
+        for ceremony in &mut ceremonies {
+            moved |= ceremony.advance(rng)?;
+        }
+        let said: Vec<Vec<u8>> = ceremonies.iter().flat_map(Ceremony::messages).collect();
+        for ceremony in &mut ceremonies {
+            for message in &said {
+                moved |= ceremony.accept(message)?;
+            }
+        }
+        if !moved {
+            break;
+        }
+    }
+    let outcomes = ceremonies.iter().map(Ceremony::outcome).collect::<Option<Vec<_>>>().ok_or("no outcome")?;
+    let file = outcomes.first().map(|(file, _)| file.clone()).ok_or("no members")?;
+    Ok((file, outcomes.into_iter().map(|(_, share)| share).collect()))
+}

@@ -1,0 +1,173 @@
+//! A member that stops before or after any write that a signature depends on never signs twice, and the chain goes on.
+//!
+//! The federation runs in one process (see `aquifer_tests::local`), with real stores, keys, blocks and signatures; an
+//! auditor hears every message that is ever sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aquifer_federation::consensus::{BlockId, Step, VoteSlot};
+use aquifer_federation::roster::MemberIndex;
+use aquifer_functionary::chain::ChainError;
+use aquifer_functionary::store::{StoreError, Write};
+use aquifer_tests::local::{Audit, LocalFederation, Moment, StopAt};
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+const WRITES: [Write; 5] = [Write::Journal, Write::Body, Write::Decided, Write::HeaderSignature, Write::Block];
+const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
+const PATIENCE: Duration = Duration::from_secs(60);
+const ALL: [u16; 4] = [0, 1, 2, 3];
+
+/// What members log is shown for a test that fails; `RUST_LOG` says how much.
+fn show_logs() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().with_thread_names(true).try_init();
+}
+
+/// The blocks of all members agree up to `height`, and nobody has signed twice.
+fn assert_sound(federation: &LocalFederation, height: u32, story: &str) {
+    for height in 1..=height {
+        let hashes: Vec<_> = ALL.iter().map(|member| federation.block_hash(*member, height)).collect();
+        assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "{story}: blocks at {height} differ: {hashes:?}");
+    }
+    let audit = federation.audit().lock().expect("the auditor is well");
+    let (votes, headers) = audit.heard();
+    assert!(votes > 0 && headers > 0, "{story}: the auditor heard nothing");
+    assert!(audit.violations().is_empty(), "{story}: {:?}", audit.violations());
+}
+
+/// Which occurrence of a write to stop at: somewhere in the middle of height 3 or 4. Journals are written several times
+/// a height, and the first block is that of genesis.
+fn occurrence(write: Write) -> u32 {
+    match write {
+        Write::Journal => 17,
+        _ => 4,
+    }
+}
+
+fn assert_stopped(error: &ChainError, write: Write, story: &str) {
+    assert!(
+        matches!(error, ChainError::Store(StoreError::Stopped(stopped, _)) if *stopped == write),
+        "{story}: stopped for another reason: {error}"
+    );
+}
+
+#[test]
+fn a_member_that_stops_at_any_write_comes_back_and_never_signs_twice() -> TestResult {
+    show_logs();
+    for write in WRITES {
+        for moment in MOMENTS {
+            let story = format!("member 2 stops {moment:?} {write:?}");
+            let mut federation = LocalFederation::new(4, 1)?;
+            for member in [0, 1, 3] {
+                federation.start(member)?;
+            }
+            federation.start_with(2, Arc::new(StopAt::new(write, moment, occurrence(write))))?;
+            let error = federation.wait_for_end(2, PATIENCE).map_err(|error| format!("{story}: {error}"))?;
+            assert_stopped(&error, write, &story);
+            let stopped_at = federation.height(0);
+            federation.wait_for_height(&[0, 1, 3], stopped_at + 2, PATIENCE).map_err(|e| format!("{story}: {e}"))?;
+            federation.start(2)?;
+            let goal = federation.height(0) + 6;
+            federation.wait_for_height(&ALL, goal, PATIENCE).map_err(|error| format!("{story}: {error}"))?;
+            assert_sound(&federation, goal, &story);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn all_members_that_stop_at_the_same_write_go_on_from_there() -> TestResult {
+    show_logs();
+    for write in WRITES {
+        for moment in MOMENTS {
+            let story = format!("all members stop {moment:?} {write:?}");
+            let mut federation = LocalFederation::new(4, 2)?;
+            for member in ALL {
+                federation.start_with(member, Arc::new(StopAt::new(write, moment, occurrence(write))))?;
+            }
+            // Once two have stopped the others cannot go on and may never come to their own point: stop them as well.
+            let mut stopped = 0;
+            for member in ALL {
+                if let Ok(error) = federation.wait_for_end(member, Duration::from_secs(3)) {
+                    assert_stopped(&error, write, &story);
+                    stopped += 1;
+                } else {
+                    federation.stop(member).map_err(|error| format!("{story}: {error}"))?;
+                }
+            }
+            assert!(stopped >= 2, "{story}: only {stopped} members came to the point");
+            let heights: Vec<u32> = ALL.iter().map(|member| federation.height(*member)).collect();
+            for member in ALL {
+                federation.start(member)?;
+            }
+            let goal = heights.iter().max().copied().unwrap_or(0) + 5;
+            federation.wait_for_height(&ALL, goal, PATIENCE).map_err(|error| format!("{story}: {error}"))?;
+            assert_sound(&federation, goal, &story);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn two_of_four_stop_the_chain_and_one_of_them_brings_it_back() -> TestResult {
+    show_logs();
+    let mut federation = LocalFederation::new(4, 3)?;
+    for member in ALL {
+        federation.start(member)?;
+    }
+    federation.wait_for_height(&ALL, 3, PATIENCE)?;
+    federation.stop(2)?;
+    federation.stop(3)?;
+    let height = federation.height(0).max(federation.height(1));
+    // Two cannot decide: whatever was under way is over after the longest time-outs of three rounds.
+    std::thread::sleep(Duration::from_secs(3));
+    let later = federation.height(0).max(federation.height(1));
+    assert!(later <= height + 1, "two members of four went on from {height} to {later}");
+    federation.start(2)?;
+    federation.wait_for_height(&[0, 1, 2], later + 4, PATIENCE)?;
+    federation.start(3)?;
+    let goal = federation.height(0) + 3;
+    federation.wait_for_height(&ALL, goal, PATIENCE)?;
+    assert_sound(&federation, goal, "two of four");
+    Ok(())
+}
+
+#[test]
+fn a_member_restored_from_a_backup_does_not_vote_where_it_voted_before() -> TestResult {
+    show_logs();
+    let mut federation = LocalFederation::new(4, 4)?;
+    for member in ALL {
+        federation.start(member)?;
+    }
+    federation.wait_for_height(&ALL, 3, PATIENCE)?;
+    federation.stop(1)?;
+    let backup = tempfile::tempdir()?;
+    federation.back_up(1, backup.path())?;
+    federation.start(1)?;
+    let height = federation.height(1) + 4;
+    federation.wait_for_height(&ALL, height, PATIENCE)?;
+    federation.stop(1)?;
+    federation.restore(1, backup.path())?;
+    let before = federation.audit().lock().expect("the auditor is well").latest(MemberIndex(1));
+    federation.start(1)?;
+    let goal = federation.height(0) + 6;
+    federation.wait_for_height(&ALL, goal, PATIENCE)?;
+    assert_sound(&federation, goal, "restored from a backup");
+    let after = federation.audit().lock().expect("the auditor is well").latest(MemberIndex(1));
+    assert!(after > before, "the restored member votes again: {before:?}, {after:?}");
+    Ok(())
+}
+
+#[test]
+fn the_auditor_sees_a_double_vote() {
+    let mut audit = Audit::default();
+    let slot = VoteSlot { height: 7, round: 0, step: Step::Precommit };
+    audit.hear_vote(MemberIndex(1), slot, Some(BlockId([1; 32])));
+    audit.hear_vote(MemberIndex(1), slot, Some(BlockId([1; 32])));
+    audit.hear_vote(MemberIndex(2), slot, None);
+    assert!(audit.violations().is_empty());
+    audit.hear_vote(MemberIndex(1), slot, None);
+    assert_eq!(audit.violations().len(), 1);
+}
