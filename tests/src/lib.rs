@@ -15,6 +15,7 @@ pub mod error;
 pub mod interrupt;
 pub mod json;
 pub mod load;
+pub mod local;
 pub mod member;
 pub mod ports;
 pub mod process;

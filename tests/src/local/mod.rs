@@ -22,7 +22,9 @@ use aquifer_federation::keys::{BlsShare, MemberSeed};
 use aquifer_federation::roster::{CardDetails, MemberCard, MemberIndex, Roster, Settings};
 use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
 use aquifer_functionary::chain::judge::Judge;
-use aquifer_functionary::chain::parent::{BatchVerdict, DepthVerdict, ParentChain};
+use aquifer_functionary::chain::parent::{
+    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
+};
 use aquifer_functionary::chain::{ChainError, Core, CoreParts, CoreStatus, Event, Pacing, SigningKeys, SystemClock};
 use aquifer_functionary::mempool::Mempool;
 use aquifer_functionary::store::consensus::ConsensusStore;
@@ -58,18 +60,21 @@ impl ParentChain for NoParent {
         BatchVerdict::Unknown("this federation runs without Bitcoin".into())
     }
 
-    fn batch_is_final(&self, _height: u32, _batch: &bitcoin::Transaction, _coins: &[TreasuryCoin]) {}
-
-    fn batch_signatures(
-        &self,
-        _from: MemberIndex,
-        _txid: bitcoin::Txid,
-        _signatures: &[Vec<u8>],
-    ) -> Result<(), String> {
-        Ok(())
+    fn sign_batch(&self, batch: FinalBatch, _record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
+        Err(PegoutError::Assembly(batch.height))
     }
 
-    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid)> {
+    fn accept_signatures(
+        &self,
+        from: MemberIndex,
+        _height: u32,
+        _txid: &bitcoin::Txid,
+        _signatures: Vec<Vec<u8>>,
+    ) -> Result<Shares, PegoutError> {
+        Err(PegoutError::NoMember(from))
+    }
+
+    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)> {
         Vec::new()
     }
 }
