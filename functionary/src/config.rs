@@ -155,6 +155,9 @@ pub struct ConfigFile {
     pub api: Listen,
     /// The member's own bitcoind.
     pub bitcoind: BitcoindConfig,
+    /// Where the fees of this member's blocks go, an address of the chain; by default a key derived from its seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee_address: Option<elements::Address>,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -256,6 +259,7 @@ mod tests {
             peers: Listen { listen: "127.0.0.1:7100".parse().unwrap() },
             api: Listen { listen: "127.0.0.1:7200".parse().unwrap() },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:18443".to_owned(), cookie_file: "/b/.cookie".into() },
+            fee_address: None,
             log: LogConfig::default(),
         };
         Config { data: DataDir::new(folder), file }

@@ -5,6 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod testing;
+
 pub mod api;
 pub mod ceremony;
 pub mod chain;
@@ -13,6 +16,7 @@ pub mod config;
 pub mod files;
 pub mod identity;
 pub mod mempool;
+pub mod node;
 pub mod parent;
 pub mod peers;
 pub mod peg;

@@ -355,6 +355,26 @@ impl Devnet {
         })
     }
 
+    /// Checks, in what the members have on disk, that each header they ever signed up to `height` is that of the final
+    /// block: a member that signed another one at the same height has signed twice.
+    ///
+    /// # Errors
+    /// [`HarnessError::Story`] naming the member and the height.
+    pub fn check_signatures(&self, height: u32) -> Result<(), HarnessError> {
+        let first = self.members.first().ok_or_else(|| HarnessError::Story("there is no member".to_owned()))?;
+        let hashes = self.block_hashes(first, height)?;
+        for member in &self.members {
+            let signed = member.signed_headers()?;
+            let wrong =
+                (1..).zip(&hashes).find(|(height, hash)| signed.get(height).is_some_and(|other| other != *hash));
+            if let Some((height, hash)) = wrong {
+                let name = member.name();
+                return Err(HarnessError::Story(format!("{name} signed another header at {height} than {hash}")));
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a wallet.
     ///
     /// # Errors

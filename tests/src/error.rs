@@ -81,8 +81,8 @@ pub enum HarnessError {
         /// How many were tried.
         tries: u32,
     },
-    /// bitcoind answered with an error or not at all.
-    #[error("bitcoind: {0}")]
+    /// bitcoind, or another node with its interface, answered with an error or not at all.
+    #[error("RPC: {0}")]
     Bitcoind(String),
     /// The members' service did not answer, or what it answered cannot be believed.
     #[error(transparent)]

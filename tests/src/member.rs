@@ -1,9 +1,13 @@
 //! One member of the federation: a data folder and, while it runs, an `aquiferd` process.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
+
+use elements::BlockHash;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::bitcoind::Bitcoind;
 use crate::error::HarnessError;
@@ -177,6 +181,21 @@ impl Member {
         let mut command = self.command("elements-conf");
         command.arg("--with-bitcoind");
         process::run(command, COMMAND_LIMIT)
+    }
+
+    /// The header that it signed at each height, from the record it made before the signature left.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn signed_headers(&self) -> Result<BTreeMap<u32, BlockHash>, HarnessError> {
+        let path = self.folder.join("signer.db");
+        let failed = |error: rusqlite::Error| HarnessError::Story(format!("{}: {error}", path.display()));
+        let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        let mut query = database.prepare("SELECT height, block FROM headers").map_err(failed)?;
+        let rows = query
+            .query_map([], |row| Ok((row.get::<_, u32>(0)?, BlockHash::from_byte_array(row.get::<_, [u8; 32]>(1)?))))
+            .map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
     }
 
     /// Everything it has logged.

@@ -39,6 +39,7 @@ fn all_four_killed_and_restarted_go_on() -> Result<(), HarnessError> {
         bob.wait_balance(&asset, paid.saturating_mul(PAYMENT_SAT))?;
         let height = devnet.height()?;
         devnet.wait_height(height, LIMIT)?;
-        devnet.check_agreement(height)
+        devnet.check_agreement(height)?;
+        devnet.check_signatures(height)
     })
 }

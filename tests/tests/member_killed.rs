@@ -38,6 +38,7 @@ fn one_member_killed_chain_goes_on_and_it_catches_up() -> Result<(), HarnessErro
         bob.wait_balance(&asset, paid.saturating_mul(PAYMENT_SAT))?;
         let height = devnet.height()?;
         devnet.wait_height(height, LIMIT)?;
-        devnet.check_agreement(height)
+        devnet.check_agreement(height)?;
+        devnet.check_signatures(height)
     })
 }

@@ -35,6 +35,7 @@ fn two_of_four_down_stops_and_loses_nothing() -> Result<(), HarnessError> {
         bob.wait_balance(&asset, PAYMENT_SAT)?;
         let height = devnet.height()?;
         devnet.wait_height(height, LIMIT)?;
-        devnet.check_agreement(height)
+        devnet.check_agreement(height)?;
+        devnet.check_signatures(height)
     })
 }

@@ -16,4 +16,8 @@ pub mod keystore;
 pub mod network;
 pub mod peg;
 pub mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod wallet;

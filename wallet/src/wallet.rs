@@ -40,7 +40,7 @@ pub enum WalletError {
     Store(#[from] StoreError),
     /// LWK failed.
     #[error("the wallet library failed: {0}")]
-    Lwk(#[from] lwk_wollet::Error),
+    Lwk(Box<lwk_wollet::Error>),
     /// Not enough coins.
     #[error(
         "not enough of asset {asset}: {missing} more of its smallest unit are needed, fee included; `aquifer balance` shows what there is"
@@ -82,6 +82,12 @@ pub enum WalletError {
     /// No signature could be made.
     #[error("the wallet's keys fit none of the inputs; is the passphrase of another wallet in use?")]
     NothingSigned,
+}
+
+impl From<lwk_wollet::Error> for WalletError {
+    fn from(error: lwk_wollet::Error) -> Self {
+        Self::Lwk(Box::new(error))
+    }
 }
 
 /// Satoshi per 1,000 discounted virtual bytes (ELIP 200).
@@ -322,13 +328,15 @@ fn not_enough(error: lwk_wollet::Error) -> WalletError {
         lwk_wollet::Error::InsufficientFunds { missing_sats, asset_id } => {
             WalletError::NotEnough { asset: asset_id, missing: missing_sats }
         }
-        other => WalletError::Lwk(other),
+        other => WalletError::from(other),
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use bitcoin::hashes::Hash;
 
     use super::*;
 

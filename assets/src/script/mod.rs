@@ -18,7 +18,7 @@ pub mod standard;
 
 pub use multisig::{MAX_MULTISIG_KEYS, MultisigTemplate};
 pub use sighash::{SighashData, TaprootHashType};
-pub use sigops::{accurate_sigops, legacy_sigops, sigop_cost};
+pub use sigops::sigop_cost;
 pub use spend::{SpendKind, is_unspendable, verify_spend};
 
 /// A kind of script that cannot be spent here.
@@ -132,3 +132,5 @@ pub enum ScriptError {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vector_tests;

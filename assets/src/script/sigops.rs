@@ -65,13 +65,13 @@ impl<'a> Iterator for Items<'a> {
 }
 
 /// Signature operations of a script by itself: every CHECKMULTISIG counts 20.
-pub fn legacy_sigops(script: &[u8]) -> u64 {
+pub(super) fn legacy_sigops(script: &[u8]) -> u64 {
     count(script, |_| MAX_MULTISIG_KEYS)
 }
 
 /// Signature operations of a script that is known to be run: CHECKMULTISIG counts its keys if a number from 1 to 16
 /// stands before it, else 20.
-pub fn accurate_sigops(script: &[u8]) -> u64 {
+pub(super) fn accurate_sigops(script: &[u8]) -> u64 {
     count(script, |before| match before {
         Some(number @ 0x51..=0x60) => u64::from(number - 0x50),
         _ => MAX_MULTISIG_KEYS,

@@ -13,6 +13,7 @@ use elements::sighash::{Annex, Prevouts, SighashCache};
 use elements::{AssetId, EcdsaSighashType, SchnorrSighashType, Script, Transaction, TxOut, Witness};
 use secp256k1_zkp::{Keypair, Message, SECP256K1};
 
+use super::sigops::{accurate_sigops, legacy_sigops};
 use super::standard::{NonStandardSpend, check_standard};
 use super::*;
 use crate::transaction::testing::{Blinding, Issue, Ledger, Lock, Owned, Pay, secret, sign, sign_as};

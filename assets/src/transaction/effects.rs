@@ -1,6 +1,6 @@
 //! What a valid transaction changes.
 
-use elements::{OutPoint, Transaction, TxOut, TxOutWitness};
+use elements::{OutPoint, Transaction, TxOut, TxOutWitness, Txid};
 
 use super::inputs::{Inputs, Source};
 use super::{TxContext, TxError};
@@ -28,7 +28,7 @@ pub(super) fn check_pegouts(params: &ChainParams, transaction: &Transaction) -> 
 }
 
 /// Everything that a checked transaction changes, but for its issuances and fees.
-pub(super) fn of(ctx: &TxContext<'_>, transaction: &Transaction, inputs: Inputs) -> Effects {
+pub(super) fn of(ctx: &TxContext<'_>, transaction: &Transaction, txid: Txid, inputs: Inputs) -> Effects {
     let mut effects = Effects::default();
     for (input, source) in transaction.input.iter().zip(inputs.sources) {
         match source {
@@ -38,13 +38,12 @@ pub(super) fn of(ctx: &TxContext<'_>, transaction: &Transaction, inputs: Inputs)
             Source::Pegin(claim) => effects.pegins.push(claim),
         }
     }
-    add_outputs(ctx, transaction, &mut effects);
+    add_outputs(ctx, transaction, txid, &mut effects);
     effects
 }
 
 /// Adds what the outputs change: new unspent outputs, peg-outs, burns.
-fn add_outputs(ctx: &TxContext<'_>, transaction: &Transaction, effects: &mut Effects) {
-    let txid = transaction.txid();
+fn add_outputs(ctx: &TxContext<'_>, transaction: &Transaction, txid: Txid, effects: &mut Effects) {
     for (vout, output) in (0u32..).zip(&transaction.output) {
         let outpoint = OutPoint::new(txid, vout);
         if !is_unspendable(&output.script_pubkey) {

@@ -39,8 +39,3 @@ pub fn fee_in(transaction: &Transaction, asset: AssetId) -> u64 {
 pub fn discount_vsize(transaction: &Transaction) -> usize {
     transaction.discount_vsize()
 }
-
-/// Weight as Elements counts it: three times the size without witness, plus the whole size.
-pub fn weight(transaction: &Transaction) -> usize {
-    transaction.weight()
-}

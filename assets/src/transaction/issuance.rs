@@ -5,7 +5,7 @@
 //! asset commitment of the spent output. That is why a token must be blinded to be used.
 
 use elements::confidential::{Asset, Value};
-use elements::{AssetEntropy, AssetId, Transaction, TxIn, TxOut};
+use elements::{AssetEntropy, AssetId, TxIn, TxOut, Txid};
 use secp256k1_zkp::{Generator, PedersenCommitment};
 
 use super::error::IssuanceLeg;
@@ -46,7 +46,7 @@ pub(super) fn range_statement<'a>(input: &'a TxIn, leg: &Leg) -> RangeStatement<
 /// Reads and checks the issuance of an input, all but its range proofs.
 pub(super) fn resolve(
     pegged_asset: AssetId,
-    transaction: &Transaction,
+    txid: Txid,
     vin: usize,
     input: &TxIn,
     spent: &TxOut,
@@ -71,7 +71,7 @@ pub(super) fn resolve(
         contract_hash: is_new.then(|| issuance.asset_entropy.to_byte_array()),
         amount: explicit_amount(&issuance.amount),
         token_amount: explicit_amount(&issuance.inflation_keys),
-        txid: transaction.txid(),
+        txid,
         vin: u32::try_from(vin).unwrap_or(u32::MAX),
     };
     Ok(Some(Issuance { record, legs }))

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 pub use crate::script::sigop_cost;
 pub use error::{IssuanceLeg, Outlook, TxError};
-pub use fees::{discount_vsize, fee_in, weight};
+pub use fees::{discount_vsize, fee_in};
 pub use inputs::COINBASE_MATURITY_BLOCKS;
 pub use issuance::issued_assets;
 pub use structure::decode;
@@ -63,20 +63,21 @@ pub fn verify_transaction(
     effects::check_pegouts(ctx.params, transaction)?;
     let inputs = inputs::resolve(ctx, transaction, view)?;
     locktime::check(ctx, transaction, &inputs.sources, view)?;
-    let pegged_asset = ctx.params.pegged_asset();
+    // Once for all inputs, so that the work stays linear in the size of the transaction.
+    let (pegged_asset, txid) = (ctx.params.pegged_asset(), transaction.txid());
     let issuances = transaction
         .input
         .iter()
         .zip(&inputs.spent)
         .enumerate()
-        .map(|(vin, (input, spent))| issuance::resolve(pegged_asset, transaction, vin, input, spent))
+        .map(|(vin, (input, spent))| issuance::resolve(pegged_asset, txid, vin, input, spent))
         .collect::<Result<Vec<_>, _>>()?;
     let incoming = amounts::incoming(&inputs, &issuances)?;
     let proofs = amounts::check(transaction, &issuances, &incoming)?;
     let sighash = SighashData::new(transaction, &inputs.spent, ctx.params.genesis_hash());
     run(&sighash, transaction.input.len(), &proofs)?;
 
-    let mut effects = effects::of(ctx, transaction, inputs);
+    let mut effects = effects::of(ctx, transaction, txid, inputs);
     effects.fees = fees;
     effects.issuances = issuances.into_iter().flatten().map(|issuance| issuance.record).collect();
     Ok(effects)

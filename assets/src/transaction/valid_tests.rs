@@ -191,7 +191,7 @@ fn discounted_size_leaves_out_proofs_and_commitments() {
     // Equally long signatures.
     plain.input[0].witness = blinded.input[0].witness.clone();
     assert_eq!(discount_vsize(&blinded), discount_vsize(&plain));
-    assert_eq!(discount_vsize(&plain), weight(&plain).div_ceil(4));
+    assert_eq!(discount_vsize(&plain), plain.weight().div_ceil(4));
     assert_eq!(fee_in(&blinded, pegged), 1_000);
     assert_eq!(fee_in(&blinded, AssetId::from_byte_array([1; 32])), 0);
     assert_eq!(sigop_cost(&blinded, &[coin.output]), 1);

@@ -214,3 +214,40 @@ fn open_share(
     let plain = Zeroizing::new(cipher.decrypt(&Nonce::default(), Payload { msg: sealed, aad: &context }).ok()?);
     SigningShare::deserialize(&plain).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    use super::*;
+    use crate::roster::tests::federation_of;
+
+    /// What is dealt here is what FROST deals: its own key generation takes it in and ends with the same key.
+    #[test]
+    fn a_member_that_runs_plain_frost_gets_the_same_key() {
+        let (seeds, roster) = federation_of(2);
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        let (us, them) = (MemberIndex(0), MemberIndex(1));
+        let (our_id, their_id) = (identifier(us).unwrap(), identifier(them).unwrap());
+        let session = [7; 32];
+        let ours = deal(&roster, &session, us, &mut rng).unwrap();
+        let our_package = parse_package(&ours).unwrap();
+        let our_share = open_share(&session, us, them, &seeds.last().unwrap().keys().host, &ours).unwrap();
+
+        let (secret, their_package) = dkg::part1::<BlsG1, _>(their_id, 2, 2, &mut rng).unwrap();
+        let packages = BTreeMap::from([(our_id, our_package.clone())]);
+        let (secret, shares) = dkg::part2(secret, &packages).unwrap();
+        let shares_for_them = BTreeMap::from([(our_id, dkg::round2::Package::new(our_share))]);
+        let (_, public) = dkg::part3(&secret, &packages, &shares_for_them).unwrap();
+
+        let mine = open_share(&session, us, us, &seeds.first().unwrap().keys().host, &ours).unwrap();
+        let commitment = our_package.commitment().clone();
+        let secret = dkg::round2::SecretPackage::new(our_id, commitment, mine.to_scalar(), 2, 2);
+        let shares_for_us = BTreeMap::from([(their_id, shares.into_values().next().unwrap())]);
+        let packages = BTreeMap::from([(their_id, their_package)]);
+        let (_, same) = dkg::part3(&secret, &packages, &shares_for_us).unwrap();
+        assert_eq!(public.verifying_key(), same.verifying_key());
+        assert_eq!(public.verifying_shares(), same.verifying_shares());
+    }
+}

@@ -40,7 +40,7 @@ mod message;
 mod saved;
 mod suite;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use bitcoin::secp256k1::{Keypair, schnorr};
 use rand_core::{CryptoRng, RngCore};
@@ -327,6 +327,12 @@ impl Ceremony {
     /// Whether every member has said that its outcome is stored. Until then others may still need our messages.
     pub fn all_stored(&self) -> bool {
         self.is_complete(Step::Stored)
+    }
+}
+
+impl fmt::Debug for Ceremony {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ceremony").field("me", &self.me).field("progress", &self.progress()).finish_non_exhaustive()
     }
 }
 

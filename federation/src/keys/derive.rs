@@ -1,7 +1,7 @@
 //! The keys of a member, derived from its seed by BIP 32 along hardened paths.
 //!
 //! Paths: `m/16721'/0'/<purpose>'` from the BIP 39 seed with an empty passphrase; 16721 is `AQ` in ASCII, the second step
-//! is the version of this scheme. Purposes: 0 host, 1 consensus, 2 block, 3 peg, 4 TLS. Hardened throughout, so one
+//! is the version of this scheme. Purposes: 0 host, 1 consensus, 2 block, 3 peg, 4 TLS, 5 fee. Hardened throughout, so one
 //! derived key that leaks says nothing of the others.
 
 use std::fmt;
@@ -28,6 +28,8 @@ pub struct MemberKeys {
     pub peg: SecretKey,
     /// Secret from which the node makes its TLS key.
     pub tls_seed: [u8; 32],
+    /// Owns the block fees of a member that names no address for them.
+    pub fee: SecretKey,
 }
 
 impl MemberKeys {
@@ -48,6 +50,7 @@ impl MemberKeys {
             block: secret(2)?,
             peg: secret(3)?,
             tls_seed: secret(4)?.secret_bytes(),
+            fee: secret(5)?,
         };
         master.private_key.non_secure_erase();
         Ok(keys)
@@ -71,6 +74,7 @@ impl Drop for MemberKeys {
         self.block.non_secure_erase();
         self.peg.non_secure_erase();
         self.tls_seed.zeroize();
+        self.fee.non_secure_erase();
     }
 }
 

@@ -231,7 +231,9 @@ impl Roster {
         params.max_block_signature_size = u32::try_from(limit).unwrap_or(u32::MAX);
         params.signblock_script = signblock_script;
         params.fedpeg_script = multisig_script(threshold, self.members.iter().map(|card| card.peg_key));
-        params.start_p2wsh = true;
+        // P2SH-P2WSH in every epoch. With P2WSH from epoch 1 on, an address of epoch 0 (which Elements always makes
+        // P2SH-P2WSH) could be claimed for `total_valid_epochs` epochs only, and a deposit to it later would be lost.
+        params.start_p2wsh = false;
         params.has_parent_chain = true;
         params.parent_genesis = parent_genesis(settings.parent);
         params.parent_pow_limit = bitcoin::params::Params::new(settings.parent).max_attainable_target.to_be_bytes();

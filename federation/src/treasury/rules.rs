@@ -33,6 +33,10 @@ pub struct FeeRateBounds {
 }
 
 impl FeeRateBounds {
+    /// The hard limits, whatever anybody's estimate says.
+    pub const HARD_LIMITS: Self =
+        Self { min_sat_per_kvb: MIN_FEE_RATE_SAT_PER_KVB, max_sat_per_kvb: MAX_FEE_RATE_SAT_PER_KVB };
+
     /// Within [`FEE_RATE_FACTOR`] of an estimate, and within the hard limits.
     pub fn around(estimate_sat_per_kvb: u64) -> Self {
         let estimate = clamp_fee_rate(estimate_sat_per_kvb);

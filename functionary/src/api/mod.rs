@@ -9,7 +9,7 @@ mod convert;
 mod service;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

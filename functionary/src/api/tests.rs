@@ -148,6 +148,17 @@ impl LedgerBackend for Memory {
     }
 }
 
+/// A ledger of height 4.
+pub(crate) fn ledger() -> Arc<dyn LedgerBackend> {
+    memory()
+}
+
+fn memory() -> Arc<Memory> {
+    let ledger = Arc::new(Memory { changes: watch::Sender::new(0), state: Mutex::default() });
+    ledger.change(|state| state.height = 4);
+    ledger
+}
+
 struct Served {
     ledger: Arc<Memory>,
     client: LedgerClient<Channel>,
@@ -157,8 +168,7 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        let ledger = Arc::new(Memory { changes: watch::Sender::new(0), state: Mutex::default() });
-        ledger.change(|state| state.height = 4);
+        let ledger = memory();
         let identity = TlsIdentity::from_seed("alpha", &[1; 32]).unwrap();
         let certificate = identity.certificate().to_vec();
         let shutdown = CancellationToken::new();

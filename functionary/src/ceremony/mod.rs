@@ -257,10 +257,7 @@ impl<P: FnMut(&Progress) + Send> Runner<P> {
         let reach = match answer {
             Err(reason) => Reach::Silent(reason),
             Ok(messages) => match self.take_in(&messages, rng)? {
-                Some(reason) => {
-                    tracing::warn!(member = self.name(from), reason, "a member passed on what is no message");
-                    Reach::Misbehaves(reason)
-                }
+                Some(reason) => Reach::Misbehaves(reason),
                 None if messages.is_empty() => Reach::HasNothing,
                 None => {
                     if self.ceremony.all_stored()
@@ -272,8 +269,13 @@ impl<P: FnMut(&Progress) + Send> Runner<P> {
                 }
             },
         };
-        if let Some(known) = self.reach.get_mut(from.position()) {
-            *known = reach;
+        if let Some(known) = self.reach.get_mut(from.position())
+            && *known != reach
+        {
+            *known = reach.clone();
+            if let Reach::Misbehaves(reason) = reach {
+                tracing::warn!(member = self.name(from), reason, "a member passed on what is no message");
+            }
         }
         Ok(())
     }

@@ -13,7 +13,8 @@ use super::*;
 use crate::config::{BitcoindConfig, Config, ConfigFile, Listen, LogConfig};
 use crate::files::{self, Access};
 use crate::identity::FederationMember;
-use crate::peers::{PeerService, Peers};
+use crate::peers::{CeremonySource, PeerService, Peers};
+use crate::testing::free_addresses;
 
 /// Longest wait for a ceremony of four members.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,8 +33,7 @@ struct Members {
 
 impl Members {
     fn new() -> Self {
-        let sockets: Vec<_> = (0..8).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses: Vec<SocketAddr> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        let addresses = free_addresses(8);
         let cards = (0..4).map(|member| {
             let Member { keys, tls, .. } = Member::new(NAMES[member], seed_of(member)).unwrap();
             let details = CardDetails {
@@ -84,6 +84,7 @@ impl Members {
             peers: Listen { listen: self.listen[member] },
             api: Listen { listen: self.listen[member] },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:1".to_owned(), cookie_file: "none".into() },
+            fee_address: None,
             log: LogConfig::default(),
         };
         Config { data: self.data(member), file }
@@ -265,5 +266,40 @@ async fn a_member_that_died_at_the_very_end_gets_the_rest_from_running_nodes() {
     }
     outcomes.push(members.start(3, 1).end().await.unwrap());
     stop.cancel();
+    members.check_outcome(&outcomes);
+}
+
+/// A member that passes on what nobody has signed.
+struct Babbler;
+
+impl CeremonySource for Babbler {
+    fn messages_for(&self, _caller: MemberIndex, _session: &[u8]) -> Vec<Vec<u8>> {
+        vec![b"babble".to_vec()]
+    }
+}
+
+#[tokio::test]
+async fn babble_is_blamed_on_the_member_that_passes_it_on_and_ends_nothing() {
+    let members = Members::new();
+    let mut alpha = members.start(0, 0);
+    let Participant { member, roster, index, listen, .. } = members.participant(3);
+    let (listener, _) = peers::bind(listen).await.unwrap();
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let babbling = tokio::spawn(async move {
+        let directory = Directory::new(&roster, index);
+        peers::serve_ceremony(directory, &member.tls, listener, Arc::new(Babbler), stopped).await
+    });
+    alpha
+        .until(|progress| matches!(progress.0.get(3), Some(delta) if matches!(delta.reach, Reach::Misbehaves(_))))
+        .await;
+    stop.cancel();
+    babbling.await.unwrap().unwrap();
+    let mut running: Vec<Running> = (1..4).map(|member| members.start(member, 0)).collect();
+    running.push(alpha);
+    let mut outcomes = Vec::new();
+    for member in running {
+        outcomes.push(member.end().await.unwrap());
+    }
     members.check_outcome(&outcomes);
 }

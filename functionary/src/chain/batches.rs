@@ -1,12 +1,13 @@
 //! Peg-out batches of final blocks: our signatures, and those of the others.
 
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, TreasuryCoin, sign_batch};
+use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
 use aquifer_proto::peer::{BatchShare, BatchShareRequest, peer_message::Kind};
 use bitcoin::hashes::Hash as _;
 
 use super::ChainError;
 use super::core::Core;
+use super::parent::{FinalBatch, PegoutError};
 use crate::store::StoreError;
 
 impl Core {
@@ -35,23 +36,18 @@ impl Core {
     pub(super) fn sign_batch(
         &mut self,
         height: u32,
-        batch: &bitcoin::Transaction,
-        coins: &[TreasuryCoin],
+        transaction: bitcoin::Transaction,
+        coins: Vec<TreasuryCoin>,
     ) -> Result<(), ChainError> {
-        let txid = batch.compute_txid();
-        self.judge.parent.batch_is_final(height, batch, coins);
-        let signatures = sign_batch(&self.keys.member.peg, batch, coins).map_err(|error| StoreError::Inconsistent {
-            file: "ledger.db".into(),
-            reason: format!("the batch {txid} of block {height} cannot be signed: {error}"),
-        })?;
-        let signatures = self.signer.record_batch(height, txid.to_byte_array(), signatures)?;
-        self.take_batch_signatures(self.me, txid, &signatures);
+        let txid = transaction.compute_txid();
+        let batch = FinalBatch { height, transaction, coins };
+        let signatures = self.judge.parent.sign_batch(batch, &mut self.signer)?;
         self.broadcast(Kind::BatchShare(batch_share_message(height, txid, signatures)));
         tracing::info!(height, %txid, "signed the peg-out batch");
         Ok(())
     }
 
-    /// After a restart: every batch that may still need our signatures, or to be followed on Bitcoin.
+    /// After a restart: every batch may still need our signatures, or be followed on Bitcoin.
     pub(super) fn resume_batches(&mut self) -> Result<(), ChainError> {
         let batches = self.judge.ledger.snapshot()?.batches()?;
         for (height, bytes) in batches {
@@ -61,24 +57,26 @@ impl Core {
                     reason: format!("the batch of block {height}: {error}"),
                 })?;
             let coins = self.spent_coins(&batch)?;
-            self.sign_batch(height, &batch, &coins)?;
+            self.sign_batch(height, batch, coins)?;
         }
         Ok(())
     }
 
-    fn take_batch_signatures(&self, from: MemberIndex, txid: bitcoin::Txid, signatures: &[Vec<u8>]) {
-        if let Err(reason) = self.judge.parent.batch_signatures(from, txid, signatures) {
-            self.world.network.disconnect(from, &format!("signatures of batch {txid}: {reason}"));
-        }
-    }
-
-    pub(super) fn batch_share(&mut self, from: MemberIndex, share: &BatchShare) {
+    pub(super) fn batch_share(&mut self, from: MemberIndex, share: &BatchShare) -> Result<(), ChainError> {
         let Ok(txid) = <[u8; 32]>::try_from(share.txid.as_ref()) else {
             self.world.network.disconnect(from, "a batch share whose transaction id has the wrong length");
-            return;
+            return Ok(());
         };
-        let signatures: Vec<Vec<u8>> = share.signatures.iter().map(|signature| signature.to_vec()).collect();
-        self.take_batch_signatures(from, bitcoin::Txid::from_byte_array(txid), &signatures);
+        let txid = bitcoin::Txid::from_byte_array(txid);
+        let signatures = share.signatures.iter().map(|signature| signature.to_vec()).collect();
+        match self.judge.parent.accept_signatures(from, share.height, &txid, signatures) {
+            Ok(_) => Ok(()),
+            Err(error @ (PegoutError::OtherBatch { .. } | PegoutError::BadSignatures { .. })) => {
+                self.world.network.disconnect(from, &error.to_string());
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) fn batch_share_wanted(&mut self, from: MemberIndex, height: u32) -> Result<(), ChainError> {
@@ -89,11 +87,13 @@ impl Core {
         Ok(())
     }
 
-    /// Asks everybody for signatures of batches that still lack some.
+    /// Asks for the signatures that batches still lack.
     pub(super) fn chase_batches(&mut self) {
-        for (height, txid) in self.judge.parent.unsigned_batches() {
-            let txid = txid.to_byte_array().to_vec().into();
-            self.broadcast(Kind::BatchShareRequest(BatchShareRequest { height, txid }));
+        for (height, txid, missing) in self.judge.parent.unsigned_batches() {
+            for member in missing {
+                let txid = txid.to_byte_array().to_vec().into();
+                self.send(member, Kind::BatchShareRequest(BatchShareRequest { height, txid }));
+            }
         }
     }
 }

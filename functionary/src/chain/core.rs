@@ -326,10 +326,7 @@ impl Core {
             },
             Some(Kind::HeaderShare(share)) => self.header_share(from, &share),
             Some(Kind::HeaderShareRequest(request)) => self.header_share_wanted(from, request.height),
-            Some(Kind::BatchShare(share)) => {
-                self.batch_share(from, &share);
-                Ok(())
-            }
+            Some(Kind::BatchShare(share)) => self.batch_share(from, &share),
             Some(Kind::BatchShareRequest(request)) => self.batch_share_wanted(from, request.height),
             Some(Kind::Tip(tip)) => self.peer_tip(from, tip.height),
             // Transactions are verified elsewhere and reach this thread through the mempool.

@@ -4,7 +4,7 @@
 //! that a deposit is not deep enough in its eyes: the member then gives no verdict, asks again while the round lasts, and
 //! lets the round's time-out vote for it. So a lagging parent stalls and never invalidates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use aquifer_assets::block::{BlockError, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block, check_block};
@@ -12,7 +12,9 @@ use aquifer_assets::chain::ChainParams;
 use aquifer_assets::state::Effects;
 use aquifer_assets::transaction::fee_in;
 use aquifer_federation::consensus::BlockId;
-use aquifer_federation::treasury::{BatchError, BatchPlan, batch_commitment, find_batch_commitment};
+use aquifer_federation::treasury::{
+    BatchPlan, CommitmentError, FeeRateBounds, batch_commitment, check_batch, find_batch_commitment,
+};
 use elements::{Script, Transaction};
 
 use super::Clock;
@@ -58,7 +60,7 @@ pub enum BadBlock {
     },
     /// The coinbase's commitment is malformed.
     #[error("{0}")]
-    Commitment(#[from] BatchError),
+    Commitment(#[from] CommitmentError),
     /// The batch is not what it should be.
     #[error("its peg-out batch is wrong: {0}")]
     Batch(String),
@@ -237,14 +239,23 @@ impl Judge {
         let (coins, waiting) = (snapshot.treasury_coins()?, snapshot.waiting_pegouts()?);
         Ok(match scrutiny {
             Scrutiny::Full => match self.parent.judge_batch(batch, &coins, &waiting) {
-                BatchVerdict::Good(plan) => Ok(Some(plan)),
+                BatchVerdict::Good(plan) => Ok(Some(*plan)),
                 BatchVerdict::Bad(reason) => Err(Verdict::Invalid(BadBlock::Batch(reason))),
                 BatchVerdict::Unknown(reason) => Err(Verdict::NotNow(reason)),
             },
-            Scrutiny::ChainOnly => match aquifer_federation::treasury::rebuild_batch(&self.params, &coins, &waiting, batch) {
-                Ok(plan) => Ok(Some(plan)),
-                Err(error) => Err(Verdict::Invalid(error.into())),
-            },
+            Scrutiny::ChainOnly => {
+                // Only the coins it spends: whether others could have been spent was for those to judge who voted.
+                let spent = batch.input.iter().map(|input| input.previous_output).collect::<HashSet<_>>();
+                let coins = coins
+                    .into_iter()
+                    .filter(|coin| spent.contains(&coin.outpoint))
+                    .map(|coin| (coin.outpoint, coin))
+                    .collect();
+                match check_batch(&self.params, &coins, &waiting, batch, &FeeRateBounds::HARD_LIMITS) {
+                    Ok(plan) => Ok(Some(plan)),
+                    Err(error) => Err(Verdict::Invalid(BadBlock::Batch(error.to_string()))),
+                }
+            }
         })
     }
 }

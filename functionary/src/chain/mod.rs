@@ -135,6 +135,9 @@ pub enum ChainError {
         /// Why.
         reason: String,
     },
+    /// A batch could not be signed or kept.
+    #[error("{0}")]
+    Pegout(#[from] crate::peg::PegoutError),
     /// A thread of the node ended.
     #[error("the {0} thread ended unexpectedly")]
     Thread(&'static str),

@@ -5,39 +5,10 @@ use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
 use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
 
-/// How deep a deposit is in Bitcoin's best chain, as our own bitcoind sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DepthVerdict {
-    /// Deep enough to be claimed.
-    Deep {
-        /// Confirmations, in blocks.
-        confirmations: u32,
-    },
-    /// In the best chain, not deep enough.
-    Shallow {
-        /// Confirmations, in blocks.
-        confirmations: u32,
-        /// Confirmations needed, in blocks.
-        needed: u32,
-    },
-    /// The block that the claim names is not in the best chain, or does not hold the deposit.
-    NotInBestChain,
-    /// Our bitcoind lags or is out of reach, for this reason.
-    Unknown(String),
-}
+pub use crate::parent::DepthVerdict;
+pub use crate::peg::{BatchVerdict, FinalBatch, PegoutError, Shares, SignerRecord};
 
-/// What to think of a proposed batch.
-#[derive(Clone, Debug)]
-pub enum BatchVerdict {
-    /// It is the batch that its inputs and the waiting peg-outs call for.
-    Good(BatchPlan),
-    /// It must not be signed, for this reason.
-    Bad(String),
-    /// It cannot be judged now, for this reason.
-    Unknown(String),
-}
-
-/// The parent chain, seen through our own bitcoind. Calls may block for as long as bitcoind takes.
+/// The parent chain, seen through our own bitcoind. Calls may block for as long as bitcoind takes, unless they say not.
 pub trait ParentChain: Send + Sync {
     /// The depth of the deposit that a valid claim names.
     fn deposit_depth(&self, claim: &PeginClaim) -> DepthVerdict;
@@ -53,18 +24,19 @@ pub trait ParentChain: Send + Sync {
         waiting: &[PegoutRequest],
     ) -> BatchVerdict;
 
-    /// A batch stands in the final block at `height`; it spends `coins`, in the order of its inputs. Called again for
-    /// every batch after a restart.
-    fn batch_is_final(&self, height: u32, batch: &bitcoin::Transaction, coins: &[TreasuryCoin]);
+    /// Signs a batch that stands in a final block, and follows it from now on. Gives our signatures, one per input, to be
+    /// sent to the others. Called again for every batch after a restart. Does not ask Bitcoin.
+    fn sign_batch(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError>;
 
-    /// A member's signatures of a batch, one per input. Returns what is wrong with them, if anything is.
-    fn batch_signatures(
+    /// Takes a member's signatures of a batch. Does not ask Bitcoin.
+    fn accept_signatures(
         &self,
         from: MemberIndex,
-        txid: bitcoin::Txid,
-        signatures: &[Vec<u8>],
-    ) -> Result<(), String>;
+        height: u32,
+        txid: &bitcoin::Txid,
+        signatures: Vec<Vec<u8>>,
+    ) -> Result<Shares, PegoutError>;
 
-    /// Final batches that k members have not signed yet, as (height, txid).
-    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid)>;
+    /// Final batches that lack signatures, with the members to ask for them. Does not ask Bitcoin.
+    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)>;
 }

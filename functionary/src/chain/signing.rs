@@ -197,7 +197,7 @@ impl Core {
             }
         }
         if let Some(batch) = batch {
-            self.sign_batch(height, &batch.transaction, &coins)?;
+            self.sign_batch(height, batch.transaction, coins)?;
         }
         self.broadcast(Kind::Tip(self.tip_message()));
         self.consider_start()

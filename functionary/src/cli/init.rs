@@ -59,6 +59,7 @@ impl Arguments {
             peers: Listen { listen: listen(self.peer_listen, &self.peer_address)? },
             api: Listen { listen: listen(self.api_listen, &self.api_address)? },
             bitcoind: BitcoindConfig { url: self.bitcoind_url, cookie_file },
+            fee_address: None,
             log: LogConfig::default(),
         };
         data.make()?;

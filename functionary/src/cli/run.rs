@@ -1,7 +1,8 @@
 //! `aquiferd run`: the node.
 
-use super::{CliError, Output};
+use super::{CliError, Output, block_on, stop_signal};
 use crate::config::Config;
+use crate::node;
 
 /// Run the member's node until Ctrl-C or SIGTERM.
 ///
@@ -13,6 +14,10 @@ pub(super) struct Arguments {}
 impl Arguments {
     pub(super) fn run(self, config: Config) -> Result<Output, CliError> {
         let _lock = config.data.lock()?;
-        Err(CliError::Failed(format!("the node of {} is not part of this build", config.file.name)))
+        block_on(async {
+            let stop = stop_signal()?;
+            node::run(&config, stop).await.map_err(|error| CliError::Failed(error.to_string()))
+        })??;
+        Ok(Output { text: "stopped".to_owned(), json: serde_json::json!({ "stopped": true }) })
     }
 }

@@ -134,3 +134,30 @@ fn commands_on_an_empty_folder_say_what_to_do() {
     let error = run(&["--data-dir", alpha.to_str().unwrap(), "elements-conf"]).err().unwrap();
     assert!(error.to_string().contains("aquiferd ceremony"), "{error}");
 }
+
+#[test]
+fn status_tells_what_the_running_node_says() {
+    let base = tempfile::tempdir().unwrap();
+    let folder = base.path().join("alpha");
+    let folder_text = folder.to_str().unwrap();
+    let listen = crate::testing::free_addresses(1)[0];
+    init(&folder, "alpha", 7100).unwrap();
+    let data = DataDir::new(&folder);
+    let text = std::fs::read_to_string(data.config()).unwrap().replace("0.0.0.0:7101", &listen.to_string());
+    std::fs::write(data.config(), text).unwrap();
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let identity = crate::identity::Member::load(&Config::load(data).unwrap()).unwrap().tls;
+    let api = runtime.block_on(crate::api::Api::bind(listen)).unwrap();
+    runtime.spawn(async move { api.serve(&identity, crate::api::tests::ledger(), CancellationToken::new()).await });
+    let status = run(&["--data-dir", folder_text, "--log", "error", "status"]).unwrap();
+    assert_eq!(status.json["height"], 4);
+    assert_eq!(status.json["tip_hash"], "03".repeat(32));
+    assert_eq!(status.json["peers"][0]["connected"], true);
+    assert_eq!(status.json["reserve"]["coins_sat"], 7);
+    assert!(status.text.contains("Parent   bitcoind does not answer"), "{}", status.text);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(30));
+
+    let away = run(&["--data-dir", folder_text, "status"]).err().unwrap();
+    assert!(away.to_string().contains("aquiferd run"), "{away}");
+}

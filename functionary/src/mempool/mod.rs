@@ -15,7 +15,7 @@ use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::check_pegin;
 use aquifer_assets::state::{Effects, ViewError};
 use aquifer_assets::transaction::{TxContext, TxError, discount_vsize, verify_transaction};
-use elements::{OutPoint, Transaction, Txid};
+use elements::{OutPoint, Script, Transaction, Txid};
 use tokio::sync::watch;
 
 use crate::chain::parent::{DepthVerdict, ParentChain};
@@ -363,27 +363,15 @@ impl Mempool {
         pool.arrivals.values().filter_map(|txid| pool.entries.get(txid)).map(|e| Arc::clone(&e.transaction)).collect()
     }
 
-    /// The waiting transactions that pay to or spend from any of the scripts that `is_wanted` accepts.
-    pub fn touching(&self, is_wanted: impl Fn(&elements::Script) -> bool) -> Vec<(Txid, Vec<elements::Script>)> {
+    /// The waiting transactions that pay to or spend from a script, by arrival.
+    pub fn touching(&self, script: &Script) -> Vec<Txid> {
         let pool = self.lock();
-        let mut found = Vec::new();
-        for txid in pool.arrivals.values() {
-            let Some(entry) = pool.entries.get(txid) else { continue };
-            let mut scripts: Vec<elements::Script> = entry
-                .transaction
-                .output
-                .iter()
-                .map(|output| &output.script_pubkey)
-                .filter(|script| is_wanted(script))
-                .cloned()
-                .collect();
-            let spent = entry.effects.spent.values().map(|coin| &coin.output.script_pubkey);
-            scripts.extend(spent.filter(|script| is_wanted(script)).cloned());
-            if !scripts.is_empty() {
-                found.push((*txid, scripts));
-            }
-        }
-        found
+        let touches = |entry: &Entry| {
+            entry.transaction.output.iter().any(|output| output.script_pubkey == *script)
+                || entry.effects.spent.values().any(|coin| coin.output.script_pubkey == *script)
+        };
+        let found = pool.arrivals.values().filter(|txid| pool.entries.get(*txid).is_some_and(touches));
+        found.copied().collect()
     }
 
     /// Number of waiting transactions.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tonic::transport::Endpoint;
 
 use super::*;
+use crate::testing::free_addresses;
 
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,11 +43,6 @@ const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 
 fn identity(member: u16) -> TlsIdentity {
     TlsIdentity::from_seed(NAMES[usize::from(member)], &[u8::try_from(member).unwrap() + 1; 32]).unwrap()
-}
-
-fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap()).collect()
 }
 
 fn entries(addresses: &[SocketAddr]) -> Vec<Entry> {

@@ -5,16 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_federation::treasury::{
-    BatchError, BatchPlan, FeeRateBounds, MAX_FEE_RATE_SAT_PER_KVB, MIN_FEE_RATE_SAT_PER_KVB, TreasuryCoin,
+    BatchError, BatchPlan, FeeRateBounds, TreasuryCoin,
     check_batch, plan_batch,
 };
 use bitcoin::{OutPoint, Transaction};
 
 use crate::parent::{Parent, ParentError};
-
-/// The hard limits, whatever anybody's estimate says.
-const ANY_FEE_RATE: FeeRateBounds =
-    FeeRateBounds { min_sat_per_kvb: MIN_FEE_RATE_SAT_PER_KVB, max_sat_per_kvb: MAX_FEE_RATE_SAT_PER_KVB };
 
 /// What a member thinks of a proposed batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +87,7 @@ pub fn judge_batch(
     pending: &[PegoutRequest],
 ) -> BatchVerdict {
     // Fees aside, a batch is right or wrong whatever bitcoind says.
-    let plan = match check_batch(params, coins, pending, transaction, &ANY_FEE_RATE) {
+    let plan = match check_batch(params, coins, pending, transaction, &FeeRateBounds::HARD_LIMITS) {
         Ok(plan) => plan,
         // Whether another coin could have been spent depends on which are confirmed.
         Err(BatchError::SmallChange(_)) => {
@@ -119,7 +115,7 @@ fn check_with_confirmed_coins(
             usable.insert(*outpoint, coin.clone());
         }
     }
-    Ok(check_batch(params, &usable, pending, transaction, &ANY_FEE_RATE))
+    Ok(check_batch(params, &usable, pending, transaction, &FeeRateBounds::HARD_LIMITS))
 }
 
 fn judge_against_bitcoind(parent: &Parent, plan: BatchPlan) -> Result<BatchVerdict, ParentError> {

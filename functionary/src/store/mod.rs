@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `ledger.db` | final blocks, unspent outputs, deposits, peg-outs, supply, histories | one transaction per block, synced |
 //! | `consensus.db` | journal of the running height, bodies, vote slots, the decided block | synced before anything that depends on it is sent |
-//! | `signer.db` | header and batch signatures made, the threshold key share | synced before a signature leaves |
+//! | `signer.db` | header and batch signatures made | synced before a signature leaves |
 //!
 //! A crash at any instruction loses nothing that was acknowledged: every method that says so returns only after SQLite has
 //! synced its write-ahead log (`synchronous=FULL`). Blocks are final, so nothing here is ever undone.

@@ -1,4 +1,4 @@
-//! `signer.db`: the signatures this member has made, and its share of the certificate key.
+//! `signer.db`: the signatures this member has made.
 //!
 //! A header is signed once per height and a batch once per final block, whatever is asked. The record is durable before
 //! the signature is returned; asking again for the same thing returns the same signature.
@@ -137,5 +137,17 @@ impl SignerStore {
             Ok(())
         })?;
         Ok(signatures)
+    }
+}
+
+impl crate::peg::SignerRecord for SignerStore {
+    fn record_batch(
+        &mut self,
+        height: u32,
+        txid: &bitcoin::Txid,
+        signatures: Vec<Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
+        use bitcoin::hashes::Hash as _;
+        Ok(SignerStore::record_batch(self, height, txid.to_byte_array(), signatures)?)
     }
 }

@@ -130,10 +130,13 @@ impl Connection {
 
 /// Whether a status means that the server, not the question, is the trouble.
 pub(super) fn is_outage(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal
-    )
+    // A status that the transport made carries its cause; one that the server sent does not.
+    let from_transport = std::error::Error::source(status).is_some();
+    from_transport
+        || matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal
+        )
 }
 
 fn describe(status: &Status) -> String {

@@ -153,7 +153,7 @@ pub enum BackendError {
         /// The height claimed.
         height: u32,
         /// The block claimed.
-        claimed: String,
+        claimed: Box<str>,
         /// The certified one.
         certified: BlockHash,
     },

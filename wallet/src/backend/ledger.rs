@@ -106,9 +106,10 @@ impl Ledger {
     }
 
     /// The newest certified header of the current server. A server that is behind what was verified before is passed
-    /// over; if all are, that is the error.
+    /// over; if all are, also after a moment, that is the error.
     pub fn tip(&self) -> Result<VerifiedHeader, BackendError> {
-        let mut attempts = self.connection().len();
+        let servers = self.connection().len();
+        let mut attempt = 0;
         loop {
             let (server, info) = self.info()?;
             let had = self.cache.highest()?.unwrap_or(0);
@@ -116,9 +117,12 @@ impl Ledger {
                 return self.header(info.height);
             }
             let behind = BackendError::TipWentBack { server, had, now: info.height };
-            attempts = attempts.saturating_sub(1);
-            if attempts == 0 {
+            attempt += 1;
+            if attempt == 2 * servers {
                 return Err(behind);
+            }
+            if attempt == servers {
+                self.pause();
             }
             self.connection().advance(&format!("is at height {}, behind {had}", info.height));
         }
@@ -199,7 +203,7 @@ impl Ledger {
 
     /// Waits a moment between two tries while all servers are down.
     pub(crate) fn pause(&self) {
-        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(500)));
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(500)).await });
     }
 }
 

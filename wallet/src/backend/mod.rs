@@ -18,6 +18,8 @@ mod fetch;
 pub mod ledger;
 mod lwk;
 mod scan;
+#[cfg(test)]
+mod tests;
 pub mod verify;
 pub mod watch;
 

@@ -74,7 +74,7 @@ impl Ledger {
                     server: server.to_owned(),
                     txid: claim.txid,
                     height: claim.height,
-                    claimed: hex::encode(&claim.block_hash),
+                    claimed: hex::encode(&claim.block_hash).into(),
                     certified: *hash,
                 });
             }

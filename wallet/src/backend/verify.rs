@@ -43,7 +43,7 @@ impl VerifiedHeader {
 impl Trust {
     /// Trust in the certificate key of a chain.
     pub fn new(chain: &Chain) -> Self {
-        Self { genesis: chain.genesis(), key: chain.file().certificate_key.clone() }
+        Self { genesis: chain.genesis(), key: chain.file().certificate_key }
     }
 
     /// The chain's genesis block.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aquifer_proto::ledger as proto;
 use aquifer_proto::ledger::transaction_status::State;
 use elements::{OutPoint, Script, Transaction};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::BackendError;
 use super::connection::{Answer, Client};
@@ -122,14 +122,10 @@ impl Ledger {
                     }
                 }
                 State::Final => {
-                    let found = self.transaction(txid)?;
-                    return match found.place {
-                        Some(place) => Ok(Some(place)),
-                        None => Err(BackendError::MissingProof {
-                            server: watch.server().to_owned(),
-                            txid,
-                            height: status.height,
-                        }),
+                    return match self.transaction(txid) {
+                        // Told by one server, proven by the next one that is a moment behind: look again.
+                        Err(BackendError::Refused { code: Code::NotFound, .. } | BackendError::AllDown(_)) => Ok(None),
+                        found => Ok(found?.place),
                     };
                 }
             }

@@ -281,6 +281,9 @@ mod tests {
         command.clone().debug_assert();
         let mut pending = vec![command];
         while let Some(mut command) = pending.pop() {
+            if command.get_name() == "help" {
+                continue;
+            }
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example"), "{} has no example", command.get_name());
             pending.extend(command.get_subcommands().cloned());

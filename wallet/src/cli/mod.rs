@@ -11,6 +11,8 @@ mod names;
 mod pay;
 mod peg;
 mod report;
+#[cfg(test)]
+mod tests;
 mod wallet;
 
 use std::io::Write;

@@ -5,7 +5,7 @@
 //! input has no blinding, so the value blinding factor of the one output cancels its asset blinding factor.
 
 use aquifer_assets::peg::{deposit_programs, pegin_witness};
-use bitcoin::consensus::encode::deserialize;
+use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::hashes::Hash;
 use elements::confidential::{AssetBlindingFactor, Value, ValueBlindingFactor};
 use elements::opcodes::all::{OP_CHECKSIG, OP_DUP, OP_EQUALVERIFY, OP_HASH160};
@@ -30,7 +30,7 @@ pub struct ClaimParts<'a> {
     pub outpoint: bitcoin::OutPoint,
     /// Its amount in satoshi.
     pub amount_sat: u64,
-    /// The Bitcoin transaction, without witness.
+    /// The Bitcoin transaction, with or without witness.
     pub transaction: &'a [u8],
     /// The BIP 37 Merkle block that proves it.
     pub proof: &'a [u8],
@@ -42,6 +42,14 @@ pub struct ClaimParts<'a> {
     pub receiver: &'a Address,
 }
 
+/// A Bitcoin transaction as a peg-in witness must carry it: without its own witness.
+fn without_witness(mut transaction: bitcoin::Transaction) -> Vec<u8> {
+    for input in &mut transaction.input {
+        input.witness.clear();
+    }
+    serialize(&transaction)
+}
+
 /// Builds and signs the claim. `Ok(None)` if the deposit does not cover the fee. What a server says of the deposit is
 /// checked against the Bitcoin transaction first: its id, amount and script.
 pub fn build<R: RngCore + CryptoRng>(
@@ -51,7 +59,8 @@ pub fn build<R: RngCore + CryptoRng>(
     rate: FeeRate,
     rng: &mut R,
 ) -> Result<Option<Transaction>, PegError> {
-    check_deposit(chain, parts)?;
+    let raw_transaction = check_deposit(chain, parts)?;
+    let parts = &ClaimParts { transaction: &raw_transaction, ..parts.clone() };
     let mut fee_sat = rate.fee_sat(1_000);
     // The size depends on the fee only through the length of a signature: the second round fits.
     for _ in 0..4 {
@@ -73,7 +82,7 @@ fn fail(parts: &ClaimParts<'_>, reason: impl Into<String>) -> PegError {
     PegError::Claim { deposit: parts.outpoint, reason: reason.into() }
 }
 
-fn check_deposit(chain: &Chain, parts: &ClaimParts<'_>) -> Result<(), PegError> {
+fn check_deposit(chain: &Chain, parts: &ClaimParts<'_>) -> Result<Vec<u8>, PegError> {
     let parent: bitcoin::Transaction = deserialize(parts.transaction)
         .map_err(|error| fail(parts, format!("its transaction does not decode: {error}")))?;
     if parent.compute_txid() != parts.outpoint.txid {
@@ -89,7 +98,7 @@ fn check_deposit(chain: &Chain, parts: &ClaimParts<'_>) -> Result<(), PegError> 
     if !programs.iter().any(|program| program.script_pubkey == output.script_pubkey) {
         return Err(fail(parts, "the output does not pay the federation for this wallet, or too long ago"));
     }
-    Ok(())
+    Ok(without_witness(parent))
 }
 
 fn sign<R: RngCore + CryptoRng>(

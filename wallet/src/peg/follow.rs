@@ -87,6 +87,8 @@ struct Turn<'a> {
     watch: Option<Watch<'a, DepositStatus>>,
     began: Instant,
     heard: bool,
+    /// The server has said something and then nothing more: what there is to know is known.
+    looked_at: bool,
 }
 
 /// Follows the deposits to these addresses and claims what is ready, until there is nothing left to do.
@@ -100,8 +102,10 @@ pub fn follow(
     tell: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), PegError> {
     let follower = Follower { wallet, ledger, keys, rate };
-    let mut turns: Vec<Turn<'_>> =
-        addresses.iter().map(|address| Turn { address, watch: None, began: Instant::now(), heard: false }).collect();
+    let mut turns: Vec<Turn<'_>> = addresses
+        .iter()
+        .map(|address| Turn { address, watch: None, began: Instant::now(), heard: false, looked_at: false })
+        .collect();
     if turns.is_empty() {
         return Err(PegError::NothingOpen);
     }
@@ -120,7 +124,7 @@ pub fn follow(
         let done = match until {
             Until::Settled(index) => settled.get(&index).is_none_or(|(_, settled)| *settled) && paid_ones_settled,
             Until::AnySettled => paid && paid_ones_settled,
-            Until::LookedAt => turns.iter().all(|turn| turn.heard || turn.began.elapsed() > FIRST_WORD),
+            Until::LookedAt => turns.iter().all(|turn| turn.looked_at || turn.began.elapsed() > FIRST_WORD),
         };
         if done {
             return Ok(());
@@ -150,9 +154,13 @@ impl<'a> Follower<'a> {
             },
         };
         match watch.next_within(TURN) {
-            Next::Nothing => Ok(()),
+            Next::Nothing => {
+                turn.looked_at |= turn.heard;
+                Ok(())
+            }
             Next::Ended => {
                 turn.watch = None;
+                turn.looked_at |= turn.heard;
                 self.ledger.pause();
                 Ok(())
             }

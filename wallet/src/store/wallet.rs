@@ -105,8 +105,9 @@ impl WalletDb {
         self.0
             .connection
             .execute(
-                "INSERT OR REPLACE INTO assets (asset, token, name, ticker, precision, contract)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO assets (asset, token, name, ticker, precision, contract)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (asset) DO UPDATE SET token = ?2, name = ?3, ticker = ?4, precision = ?5, contract = ?6",
                 params![
                     record.asset.to_string(),
                     record.token.to_string(),
@@ -177,9 +178,11 @@ impl WalletDb {
         self.0
             .connection
             .execute(
-                "INSERT OR REPLACE INTO deposits
+                "INSERT INTO deposits
                      (address, parent_txid, vout, amount_sat, stage, confirmations, needed, claim, claim_txid, claim_height)
-                 VALUES ((SELECT id FROM pegin_addresses WHERE address_index = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 VALUES ((SELECT id FROM pegin_addresses WHERE address_index = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT (parent_txid, vout) DO UPDATE SET stage = ?5, confirmations = ?6, needed = ?7,
+                     claim = ?8, claim_txid = ?9, claim_height = ?10",
                 params![
                     address_index,
                     deposit.outpoint.txid.to_string(),

@@ -1,0 +1,381 @@
+//! What wallets are told: the ledger, the mempool, the parent chain and the batches, put together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aquifer_assets::block::merkle_branch;
+use aquifer_assets::chain::ChainParams;
+use aquifer_federation::federation::Federation;
+use aquifer_federation::roster::MemberIndex;
+use aquifer_federation::treasury::{park_reason, plan};
+use aquifer_proto::peer::{PeerMessage, peer_message::Kind};
+use elements::encode::{deserialize, serialize};
+use elements::{AssetId, Block, OutPoint, Script, Transaction, Txid};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{
+    Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, HistoryEntry, Issuance,
+    LedgerBackend, MerkleProof, PeerState, Pegout, PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader,
+    SubmitError, Supply, TransactionStatus,
+};
+use crate::chain::CoreStatus;
+use crate::mempool::{Admission, MIN_FEE_RATE_SAT_PER_KVB, Mempool, MempoolError};
+use crate::parent::{DepositProgress, Parent, ParentState};
+use crate::peers::Peers;
+use crate::peg::{BatchState, PegoutDriver};
+use crate::store::StoreError;
+use crate::store::ledger::{LedgerReader, Snapshot, StoredPegout};
+
+/// What the backend looks at.
+pub(super) struct Parts {
+    pub(super) federation: Arc<Federation>,
+    pub(super) me: MemberIndex,
+    pub(super) params: Arc<ChainParams>,
+    pub(super) ledger: Arc<LedgerReader>,
+    pub(super) mempool: Arc<Mempool>,
+    pub(super) parent: Parent,
+    pub(super) driver: PegoutDriver,
+    pub(super) peers: Peers,
+    pub(super) status: Arc<CoreStatus>,
+}
+
+/// The node behind the wallets' service.
+pub(super) struct NodeBackend {
+    parts: Parts,
+    changes: watch::Sender<u64>,
+}
+
+impl From<StoreError> for BackendError {
+    fn from(error: StoreError) -> Self {
+        BackendError(error.to_string())
+    }
+}
+
+fn backend_error(error: impl std::fmt::Display) -> BackendError {
+    BackendError(error.to_string())
+}
+
+impl NodeBackend {
+    pub(super) fn new(parts: Parts) -> Self {
+        NodeBackend { parts, changes: watch::Sender::new(0) }
+    }
+
+    /// Counts the changes of everything that can be watched.
+    pub(super) fn gather_changes(self: &Arc<Self>, runtime: &Handle, stop: CancellationToken) -> JoinHandle<()> {
+        // The mempool counts final blocks as well: each is connected through it.
+        let mut mempool = self.parts.mempool.changes();
+        let mut parent = self.parts.parent.changes();
+        let mut driver = self.parts.driver.changes();
+        let backend = Arc::clone(self);
+        runtime.spawn(async move {
+            loop {
+                tokio::select! {
+                    changed = mempool.changed() => if changed.is_err() { return },
+                    changed = parent.changed() => if changed.is_err() { return },
+                    changed = driver.changed() => if changed.is_err() { return },
+                    () = stop.cancelled() => return,
+                }
+                backend.changes.send_modify(|count| *count = count.wrapping_add(1));
+            }
+        })
+    }
+
+    fn snapshot(&self) -> Result<Snapshot<'_>, BackendError> {
+        Ok(self.parts.ledger.snapshot()?)
+    }
+
+    fn final_transaction(&self, snapshot: &Snapshot<'_>, txid: &Txid) -> Result<Option<ProvenTransaction>, BackendError> {
+        let Some(place) = snapshot.place(txid)? else { return Ok(None) };
+        let stored = snapshot.block(place.height)?.ok_or_else(|| BackendError(format!("no block {}", place.height)))?;
+        let block: Block = deserialize(&stored.block).map_err(backend_error)?;
+        let position = usize::try_from(place.position).map_err(backend_error)?;
+        let transaction = block.txdata.get(position).ok_or_else(|| BackendError(format!("{txid} is not in its block")))?;
+        let txids: Vec<Txid> = block.txdata.iter().map(Transaction::txid).collect();
+        let proof = MerkleProof {
+            height: place.height,
+            position: place.position,
+            siblings: merkle_branch(&txids, place.position),
+        };
+        Ok(Some(ProvenTransaction { transaction: serialize(transaction), proof: Some(proof) }))
+    }
+
+    /// Why each waiting peg-out waits, as far as the chain alone can tell.
+    fn waiting_reasons(&self, snapshot: &Snapshot<'_>) -> Result<BTreeMap<OutPoint, String>, BackendError> {
+        let waiting = snapshot.waiting_pegouts()?;
+        if waiting.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        if let ParentState::Unhealthy { reason } | ParentState::WrongChain { reason } = self.parts.parent.state() {
+            let reason = format!("the parent chain cannot be followed: {reason}");
+            return Ok(waiting.iter().map(|request| (request.outpoint, reason.clone())).collect());
+        }
+        let fee_rate = self.parts.parent.fee_rate_sat_per_kvb().map_err(backend_error)?;
+        let planning = plan(&self.parts.params, &snapshot.treasury_coins()?, &waiting, fee_rate);
+        let mut reasons: BTreeMap<OutPoint, String> =
+            planning.waiting.iter().map(|left| (left.request, left.reason.to_string())).collect();
+        for paid in planning.batch.iter().flat_map(|batch| &batch.paid) {
+            reasons.entry(paid.request).or_insert_with(|| "for the next block, or for its coins to be confirmed".into());
+        }
+        Ok(reasons)
+    }
+
+    fn describe(
+        &self,
+        snapshot: &Snapshot<'_>,
+        stored: StoredPegout,
+        reasons: &BTreeMap<OutPoint, String>,
+    ) -> Result<Pegout, BackendError> {
+        let request = &stored.request;
+        let mut pegout = Pegout {
+            request: request.outpoint,
+            state: PegoutState::Requested,
+            reason: String::new(),
+            amount_sat: request.amount_sat,
+            fee_sat: 0,
+            parent_script: request.parent_script.clone(),
+            requested_height: stored.height,
+            batch: None,
+            confirmations: 0,
+        };
+        let Some(paid) = stored.batch else {
+            match park_reason(&self.parts.params, request) {
+                Some(reason) => {
+                    pegout.state = PegoutState::Parked;
+                    pegout.reason = reason.to_string();
+                }
+                None => pegout.reason = reasons.get(&request.outpoint).cloned().unwrap_or_default(),
+            }
+            return Ok(pegout);
+        };
+        pegout.fee_sat = paid.fee_sat;
+        let batch = snapshot.header(paid.height)?.and_then(|block| block.batch);
+        let batch = batch.ok_or_else(|| BackendError(format!("block {} has no batch", paid.height)))?;
+        let batch: bitcoin::Transaction = bitcoin::consensus::deserialize(&batch).map_err(backend_error)?;
+        pegout.batch = Some((paid.height, batch.compute_txid()));
+        (pegout.state, pegout.reason) = match self.parts.driver.state(paid.height) {
+            Some(BatchState::Signing { signatures, needed }) => {
+                (PegoutState::Batched, format!("{signatures} of {needed} members have signed"))
+            }
+            Some(BatchState::Signed { problem }) => (PegoutState::Signed, problem.unwrap_or_default()),
+            Some(BatchState::Broadcast) => (PegoutState::Broadcast, String::new()),
+            Some(BatchState::Confirmed { confirmations, .. }) => {
+                pegout.confirmations = confirmations;
+                (PegoutState::Confirmed, String::new())
+            }
+            None => (PegoutState::Batched, "this member has just started".into()),
+        };
+        Ok(pegout)
+    }
+}
+
+impl LedgerBackend for NodeBackend {
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn info(&self) -> Result<ChainInfo, BackendError> {
+        let Parts { federation, me, params, mempool, parent, peers, status, .. } = &self.parts;
+        let tip = self.snapshot()?.tip()?;
+        let connected = peers.connected();
+        let others = federation.roster.indexed().filter(|(index, _)| index != me);
+        let (parent_height, mut parent_problem) = match parent.state() {
+            ParentState::Healthy { height, .. } => (Some(height), String::new()),
+            ParentState::Unhealthy { reason } | ParentState::WrongChain { reason } => (None, reason),
+        };
+        if let Some(alarm) = status.alarm() {
+            parent_problem = format!("ALARM: {alarm} {parent_problem}").trim_end().to_owned();
+        }
+        Ok(ChainInfo {
+            chain: params.name.clone(),
+            genesis: params.genesis_hash(),
+            pegged_asset: params.pegged_asset(),
+            height: tip.height,
+            tip: tip.hash,
+            certificate_key: federation.certificate_key().to_bytes().to_vec(),
+            member: federation.roster.member(*me).map(|card| card.name.clone()).unwrap_or_default(),
+            mempool_transactions: u32::try_from(mempool.len()).unwrap_or(u32::MAX),
+            parent_height,
+            parent_problem,
+            peers: others
+                .map(|(index, card)| PeerState {
+                    name: card.name.clone(),
+                    connected: connected.contains(&index),
+                    height: status.peer_height(index),
+                })
+                .collect(),
+            min_fee_rate_sat_per_kvb: MIN_FEE_RATE_SAT_PER_KVB,
+            round: status.round(),
+        })
+    }
+
+    fn height(&self) -> Result<u32, BackendError> {
+        Ok(self.snapshot()?.tip()?.height)
+    }
+
+    fn submit(&self, transaction: Transaction) -> Result<Txid, SubmitError> {
+        let bytes = serialize(&transaction);
+        match self.parts.mempool.submit(transaction) {
+            Ok(admission) => {
+                if let Admission::New(_) = admission {
+                    self.parts.peers.broadcast(PeerMessage { kind: Some(Kind::Transaction(bytes.into())) });
+                }
+                Ok(admission.txid())
+            }
+            Err(MempoolError::Store(error)) => Err(SubmitError::Backend(error.into())),
+            Err(error) => {
+                let text = format!("{}: {error}", error.name());
+                Err(if error.is_temporary() { SubmitError::NotNow(text) } else { SubmitError::Invalid(text) })
+            }
+        }
+    }
+
+    fn header(&self, height: u32) -> Result<Option<SignedHeader>, BackendError> {
+        let snapshot = self.snapshot()?;
+        let Some(stored) = snapshot.header(height)? else { return Ok(None) };
+        Ok(Some(SignedHeader {
+            height,
+            header: stored.header,
+            certificate: stored.certificate,
+            txids: snapshot.txids(height)?,
+            block_size: stored.size,
+            block_weight: stored.weight,
+        }))
+    }
+
+    fn block(&self, height: u32) -> Result<Option<SignedBlock>, BackendError> {
+        let stored = self.snapshot()?.block(height)?;
+        Ok(stored.map(|stored| SignedBlock { height, block: stored.block, certificate: stored.certificate }))
+    }
+
+    fn transaction(&self, txid: &Txid) -> Result<Option<ProvenTransaction>, BackendError> {
+        // The mempool first: a transaction that is connected meanwhile is then found in the ledger.
+        let waiting = self.parts.mempool.get(txid);
+        if let Some(found) = self.final_transaction(&self.snapshot()?, txid)? {
+            return Ok(Some(found));
+        }
+        Ok(waiting.map(|transaction| ProvenTransaction { transaction: serialize(&*transaction), proof: None }))
+    }
+
+    fn history(&self, script: &Script) -> Result<Vec<HistoryEntry>, BackendError> {
+        let waiting = self.parts.mempool.touching(script);
+        let snapshot = self.snapshot()?;
+        let mut history = Vec::new();
+        for (height, txid) in snapshot.script_history(script)? {
+            let header = snapshot.header(height)?.ok_or_else(|| BackendError(format!("no block {height}")))?;
+            history.push(HistoryEntry { txid, block: Some((height, header.hash)) });
+        }
+        for txid in waiting {
+            if !history.iter().any(|entry| entry.txid == txid) {
+                history.push(HistoryEntry { txid, block: None });
+            }
+        }
+        Ok(history)
+    }
+
+    fn transaction_status(&self, txid: &Txid) -> Result<TransactionStatus, BackendError> {
+        let waits = self.parts.mempool.get(txid).is_some();
+        let snapshot = self.snapshot()?;
+        if let Some(place) = snapshot.place(txid)? {
+            let header = snapshot.header(place.height)?;
+            let header = header.ok_or_else(|| BackendError(format!("no block {}", place.height)))?;
+            return Ok(TransactionStatus::Final { height: place.height, block: header.hash });
+        }
+        Ok(if waits { TransactionStatus::Mempool } else { TransactionStatus::Unknown })
+    }
+
+    fn watch_deposits(&self, claim_script: &Script, parent_txid: Option<bitcoin::Txid>) -> Result<(), BackendError> {
+        let height = self.height()?;
+        self.parts.parent.watch_deposit(claim_script, height, parent_txid).map_err(backend_error)
+    }
+
+    fn deposits(&self, claim_script: &Script) -> Result<Deposits, BackendError> {
+        let snapshot = self.snapshot()?;
+        let mut deposits = Vec::new();
+        for found in self.parts.parent.deposits(claim_script).map_err(backend_error)? {
+            let state = match (snapshot.claim_of(&found.outpoint)?, found.progress) {
+                (Some((claim_txid, _)), _) => DepositState::Claimed { claim_txid },
+                (None, DepositProgress::Confirming) => DepositState::Confirming,
+                (None, DepositProgress::Ready { transaction, proof }) => DepositState::Ready { transaction, proof },
+            };
+            deposits.push(Deposit {
+                outpoint: found.outpoint,
+                amount_sat: found.amount_sat,
+                confirmations: found.confirmations,
+                needed_confirmations: found.needed_confirmations,
+                state,
+            });
+        }
+        let problem = match self.parts.parent.state() {
+            ParentState::Healthy { .. } => String::new(),
+            ParentState::Unhealthy { reason } | ParentState::WrongChain { reason } => reason,
+        };
+        Ok(Deposits { deposits, problem })
+    }
+
+    fn pegout(&self, request: &OutPoint) -> Result<Option<Pegout>, BackendError> {
+        let snapshot = self.snapshot()?;
+        let Some(stored) = snapshot.pegout(request)? else { return Ok(None) };
+        let reasons = match stored.batch {
+            None => self.waiting_reasons(&snapshot)?,
+            Some(_) => BTreeMap::new(),
+        };
+        self.describe(&snapshot, stored, &reasons).map(Some)
+    }
+
+    fn pegouts(&self, limit: u32) -> Result<Vec<Pegout>, BackendError> {
+        let snapshot = self.snapshot()?;
+        let reasons = self.waiting_reasons(&snapshot)?;
+        let stored = snapshot.latest_pegouts(limit)?;
+        stored.into_iter().map(|stored| self.describe(&snapshot, stored, &reasons)).collect()
+    }
+
+    fn asset(&self, asset: &AssetId) -> Result<Option<Asset>, BackendError> {
+        let snapshot = self.snapshot()?;
+        let issuance = snapshot.issuance(asset)?.map(|stored| Issuance {
+            entropy: stored.record.entropy,
+            token: stored.record.token,
+            contract_hash: stored.record.contract_hash.unwrap_or_default(),
+            txid: stored.record.txid,
+            vin: stored.record.vin,
+            height: stored.height,
+        });
+        let supply = snapshot.supply()?.into_iter().find(|supply| supply.asset == *asset).map(asset_supply);
+        if issuance.is_none() && supply.is_none() && *asset != self.parts.params.pegged_asset() {
+            return Ok(None);
+        }
+        let nothing = AssetSupply { asset: *asset, issued_sat: 0, removed_sat: 0, blinded_issuances: 0 };
+        Ok(Some(Asset { asset: *asset, issuance, supply: supply.unwrap_or(nothing) }))
+    }
+
+    fn supply(&self) -> Result<Supply, BackendError> {
+        let snapshot = self.snapshot()?;
+        let totals = snapshot.treasury_totals()?;
+        let supplies = snapshot.supply()?;
+        let pegged = self.parts.params.pegged_asset();
+        let burned_sat = supplies.iter().find(|supply| supply.asset == pegged).map_or(0, |supply| supply.burned);
+        Ok(Supply {
+            height: snapshot.tip()?.height,
+            assets: supplies.into_iter().map(asset_supply).collect(),
+            reserve: Reserve {
+                pegged_in_sat: totals.pegged_in_sat,
+                pegged_out_sat: totals.pegged_out_sat,
+                burned_sat,
+                coins_sat: totals.coins_sat,
+                coins: totals.coins,
+                pending_pegouts_sat: totals.waiting_sat,
+            },
+        })
+    }
+}
+
+fn asset_supply(supply: crate::store::ledger::AssetSupply) -> AssetSupply {
+    AssetSupply {
+        asset: supply.asset,
+        issued_sat: supply.issued,
+        removed_sat: supply.removed,
+        blinded_issuances: supply.blinded_issuances,
+    }
+}

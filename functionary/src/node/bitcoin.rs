@@ -1,0 +1,66 @@
+//! The real parent chain behind the chain's capability.
+
+use std::sync::Arc;
+
+use aquifer_assets::chain::ChainParams;
+use aquifer_assets::peg::PegoutRequest;
+use aquifer_assets::state::PeginClaim;
+use aquifer_federation::roster::MemberIndex;
+use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
+
+use crate::chain::parent::{
+    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
+};
+use crate::parent::Parent;
+use crate::peg::{PegoutDriver, judge_batch, propose_batch};
+
+/// This member's bitcoind and the driver of its batches.
+pub(super) struct BitcoinParent {
+    parent: Parent,
+    driver: PegoutDriver,
+    params: Arc<ChainParams>,
+}
+
+impl BitcoinParent {
+    pub(super) fn new(parent: Parent, driver: PegoutDriver, params: Arc<ChainParams>) -> Self {
+        Self { parent, driver, params }
+    }
+}
+
+impl ParentChain for BitcoinParent {
+    fn deposit_depth(&self, claim: &PeginClaim) -> DepthVerdict {
+        self.parent.deposit_depth(&claim.deposit.txid, &claim.parent_block)
+    }
+
+    fn propose_batch(&self, coins: &[TreasuryCoin], waiting: &[PegoutRequest]) -> Option<BatchPlan> {
+        propose_batch(&self.parent, &self.params, coins, waiting)
+    }
+
+    fn judge_batch(
+        &self,
+        batch: &bitcoin::Transaction,
+        coins: &[TreasuryCoin],
+        waiting: &[PegoutRequest],
+    ) -> BatchVerdict {
+        let coins = coins.iter().map(|coin| (coin.outpoint, coin.clone())).collect();
+        judge_batch(&self.parent, &self.params, batch, &coins, waiting)
+    }
+
+    fn sign_batch(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
+        self.driver.sign(batch, record)
+    }
+
+    fn accept_signatures(
+        &self,
+        from: MemberIndex,
+        height: u32,
+        txid: &bitcoin::Txid,
+        signatures: Vec<Vec<u8>>,
+    ) -> Result<Shares, PegoutError> {
+        self.driver.accept(from, height, txid, signatures)
+    }
+
+    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)> {
+        self.driver.wanted()
+    }
+}

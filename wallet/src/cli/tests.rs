@@ -1,0 +1,120 @@
+//! The whole program but the printing, against a real connection.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use clap::Parser;
+use serde_json::Value;
+
+use super::context::Context;
+use super::{Arguments, CliError, run};
+use crate::testing::TestNetwork;
+
+struct Terminal {
+    folder: tempfile::TempDir,
+}
+
+impl Terminal {
+    fn new(network: &TestNetwork) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("network.json"), serde_json::to_vec(network.chain.file()).unwrap()).unwrap();
+        std::fs::write(folder.path().join("secret"), "correct horse\n").unwrap();
+        Self { folder }
+    }
+
+    fn run(&self, line: &str) -> Result<Value, CliError> {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let fixed =
+            ["aquifer", "--json", "--data-dir", &path("data"), "--passphrase-file", &path("secret")].map(str::to_owned);
+        let words = line.split_whitespace().map(|word| word.replace("NETWORK", &path("network.json")));
+        let arguments = Arguments::try_parse_from(fixed.into_iter().chain(words)).unwrap();
+        let context = Context::new(&arguments)?;
+        let report = run(&context, arguments.command)?;
+        assert!(!report.text.is_empty(), "{line} says something to people");
+        Ok(report.json)
+    }
+
+    fn json(&self, line: &str) -> Value {
+        self.run(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_day_with_the_program() {
+    let network = TestNetwork::start(&["a"]);
+    let terminal = Terminal::new(&network);
+    let created = terminal.json("wallet create --network NETWORK");
+    assert!(created.get("words").is_none(), "words are shown only when asked for");
+    let other = terminal.json("wallet create --wallet bob --show-words");
+    assert_eq!(text(&other["words"]).split(' ').count(), 12);
+    assert_eq!(terminal.json("wallet list")["wallets"], serde_json::json!(["bob", "default"]));
+
+    let address = text(&terminal.json("address")["address"]);
+    let parsed = crate::wallet::Wallet::parse_address(&address).unwrap();
+    network.world().fund(&parsed, network.chain.pegged_asset(), 1_000_000);
+    network.world().mine();
+    assert_eq!(terminal.json("balance")["assets"][0]["confirmed_sat"], 1_000_000);
+
+    let bob = text(&terminal.json("address --wallet bob")["address"]);
+    let sent = terminal.json(&format!("send {bob} 0.001"));
+    for field in ["txid", "height", "block_hash", "fee_sat", "size", "weight", "discount_vsize", "elapsed_ms"] {
+        assert!(!sent[field].is_null(), "{field}");
+    }
+    assert_eq!(sent["final"], true);
+    let pending = terminal.json(&format!("send --to {bob}=0.001 --to {bob}=500sat@BTC --no-wait --fee-rate 200"));
+    assert_eq!((&pending["final"], &pending["height"]), (&Value::Bool(false), &Value::Null));
+    assert_eq!(terminal.json(&format!("tx {}", text(&pending["txid"])))["final"], false);
+    assert_eq!(terminal.json(&format!("tx {}", text(&sent["txid"])))["height"], sent["height"]);
+
+    let issued = terminal.json("asset issue 10.00 --ticker GLD --name Gold --precision 2 --tokens 1");
+    assert_eq!(issued["amount_sat"], 1_000);
+    terminal.json("asset reissue GLD 2.50");
+    terminal.json("asset burn Gold 0.50");
+    terminal.json(&format!("send {bob} 1 --asset {}", text(&issued["asset"])));
+    let assets = terminal.json("asset list");
+    let gold = assets["assets"].as_array().unwrap().iter().find(|entry| entry["label"] == "GLD").unwrap();
+    assert_eq!((&gold["confirmed_sat"], &gold["tokens"]), (&1_100.into(), &1.into()));
+    let history = terminal.json("history --limit 3");
+    let kinds: Vec<String> =
+        history["transactions"].as_array().unwrap().iter().map(|entry| text(&entry["kind"])).collect();
+    assert_eq!(kinds, ["outgoing", "burn", "reissuance"]);
+
+    let pegin = terminal.json("pegin --no-wait");
+    assert!(text(&pegin["address"]).starts_with('2'), "P2SH-P2WSH in epoch 0");
+    assert_eq!(terminal.json("pegin --list")["pegins"].as_array().unwrap().len(), 1);
+    let pegout = terminal.json("pegout bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080 0.001");
+    assert_eq!(pegout["status"]["state"], "confirmed");
+    let status = terminal.json(&format!("pegout --status {}", text(&pegout["pegout"])));
+    assert_eq!(status["state"], "requested");
+
+    assert_eq!(terminal.json("block 2")["certified"], true);
+    let info = terminal.json("federation info");
+    assert_eq!((&info["members"], &info["threshold"]), (&4.into(), &3.into()));
+}
+
+#[test]
+fn mistakes_have_their_exit_codes() {
+    let network = TestNetwork::start(&["a"]);
+    let terminal = Terminal::new(&network);
+    let code = |line: &str| terminal.run(line).unwrap_err().exit_code();
+    assert_eq!(code("balance"), 1, "no wallet yet");
+    assert_eq!(code("wallet create"), 1, "no network file yet");
+    terminal.json("wallet create --network NETWORK");
+    assert_eq!(code("wallet create"), 1, "exists");
+    let own = text(&terminal.json("address")["address"]);
+    assert_eq!(code(&format!("send {own} 0")), 2);
+    assert_eq!(code(&format!("send {own} 1.000000001")), 2);
+    assert_eq!(code(&format!("send {own} 1 --asset TIN")), 2);
+    assert_eq!(code("send --to nonsense"), 2);
+    assert_eq!(code("tx 00"), 2);
+    assert_eq!(code("balance --wallet a/b"), 2);
+    assert_eq!(code("pegin --resume"), 1, "nothing is open");
+    assert_eq!(code("block 99"), 1);
+    assert_eq!(code("balance --server nobody"), 1);
+    std::fs::write(terminal.folder.path().join("secret"), "wrong horse").unwrap();
+    let error = terminal.run(&format!("send {own} 1")).unwrap_err();
+    assert!(error.to_string().contains("passphrase is wrong"), "{error}");
+}
