@@ -356,3 +356,53 @@ fn read_deposit(row: &Row<'_>, claim_script: &elements::Script) -> Result<Deposi
 fn block_hash(bytes: &[u8]) -> Result<BlockHash, ParentStoreError> {
     BlockHash::from_slice(bytes).map_err(|_| ParentStoreError::Damaged("block hash"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    fn tip(height: u32) -> ParentTip {
+        ParentTip { height, hash: BlockHash::from_byte_array([u8::try_from(height).unwrap_or(u8::MAX); 32]) }
+    }
+
+    fn deposit(height: u32) -> Deposit {
+        Deposit {
+            outpoint: OutPoint::new(Txid::from_byte_array([9; 32]), height),
+            amount_sat: 2_100_000_000_000_000,
+            claim_script: elements::Script::from(vec![0x51]),
+            height,
+            block: tip(height).hash,
+            transaction: vec![1, 2],
+            proof: vec![3],
+        }
+    }
+
+    #[test]
+    fn a_block_goes_with_its_deposits_and_the_rest_survives_closing() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("parent.db");
+        let mut store = ParentStore::open(&path)?;
+        assert_eq!(store.position()?, None);
+        store.restart_at(&tip(10))?;
+        store.connect(&tip(11), &[deposit(11)])?;
+        store.connect(&tip(12), &[deposit(12)])?;
+        store.disconnect(12)?;
+        drop(store);
+        let store = ParentStore::open(&path)?;
+        assert_eq!(store.position()?, Some(tip(11)));
+        assert_eq!(store.deposits(&deposit(11).claim_script)?, [deposit(11)]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_of_a_newer_version_is_refused() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("parent.db");
+        ParentStore::open(&path)?.connection.pragma_update(None, "user_version", 99)?;
+        let refusal = ParentStore::open(&path).err();
+        assert_eq!(refusal, Some(ParentStoreError::Newer { found: 99, known: MIGRATIONS.len() }));
+        Ok(())
+    }
+}

@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::PegoutRequest;
-use aquifer_federation::treasury::{
-    BatchError, BatchPlan, FeeRateBounds, TreasuryCoin,
-    check_batch, plan_batch,
-};
+use aquifer_federation::treasury::{BatchError, BatchPlan, FeeRateBounds, TreasuryCoin, check_batch, plan_batch};
 use bitcoin::{OutPoint, Transaction};
 
 use crate::parent::{Parent, ParentError};

@@ -10,6 +10,7 @@ use aquifer_assets::state::PeginClaim;
 use aquifer_federation::keys::{MemberKeys, MemberSeed};
 use aquifer_federation::roster::{CardDetails, MemberCard, MemberIndex, Roster, Settings};
 use aquifer_federation::treasury::{BatchPlan, TreasuryCoin, change_script, finalize_batch, plan_batch};
+use aquifer_functionary::identity::Member as Identity;
 use aquifer_functionary::peg::{
     BatchState, BatchVerdict, DriverConfig, Driving, FinalBatch, PegoutDriver, PegoutError, Shares, SignerRecord,
     judge_batch, propose_batch,
@@ -100,18 +101,21 @@ impl Story {
         let bitcoind = Bitcoind::start().unwrap();
         bitcoind.mine_rewards(2).unwrap();
         let mut rng = ChaCha20Rng::seed_from_u64(7);
-        let keys: Vec<MemberKeys> = (0..MEMBERS).map(|_| MemberSeed::generate(&mut rng).keys()).collect();
-        let cards = (0u16..).zip(&keys).map(|(index, keys)| {
+        let identities: Vec<Identity> = (0..MEMBERS)
+            .map(|index| Identity::new(&format!("member-{index}"), MemberSeed::generate(&mut rng)).unwrap())
+            .collect();
+        let cards = (0u16..).zip(&identities).map(|(index, identity)| {
             let details = CardDetails {
                 name: format!("member-{index}"),
                 peer_address: format!("127.0.0.1:{}", 7000 + index),
                 api_address: format!("127.0.0.1:{}", 8000 + index),
-                tls_certificate: vec![0x30, 0x82, u8::try_from(index).unwrap()],
+                tls_certificate: identity.tls.certificate().to_vec(),
             };
-            MemberCard::new(keys, details).unwrap()
+            MemberCard::new(&identity.keys, details).unwrap()
         });
         let roster = Roster::new(Settings::default(), cards.collect()).unwrap();
-        let params = roster.chain_params();
+        // Whatever the settings say: a federation may have to spend both kinds of deposits.
+        let params = ChainParams { start_p2wsh: true, ..roster.chain_params() };
 
         let nested = deposit(&bitcoind, &params, 1, |script| script.is_p2sh());
         let native = deposit(&bitcoind, &params, 2, |script| script.is_p2wsh());
@@ -120,10 +124,10 @@ impl Story {
         bitcoind.mine(1).unwrap();
 
         let mut signers = Vec::new();
-        for (index, keys) in (0u16..).map(MemberIndex).zip(keys) {
+        for (index, identity) in (0u16..).map(MemberIndex).zip(identities) {
             let member = Member::start_with(&bitcoind, params.clone());
             member.catch_up(&bitcoind).await;
-            signers.push(Signer::start(index, &roster, keys, member, Record::default()));
+            signers.push(Signer::start(index, &roster, identity.keys, member, Record::default()));
         }
         let payees = [bitcoind.new_address().unwrap(), bitcoind.new_address().unwrap()];
         let request = |vout, payee: &Address| PegoutRequest {
