@@ -204,7 +204,9 @@ pub enum LogFormat {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
+        // The engine tells every vote at this level; what came of them is said by this program.
+        let filter = "info,arc_malachitebft_core_consensus=warn,arc_malachitebft_core_driver=warn".to_owned();
+        Self { filter, format: LogFormat::Text }
     }
 }
 

@@ -18,9 +18,7 @@ pub(crate) struct Agreement;
 impl mt::Address for MemberIndex {}
 
 /// Height of a block, as the engine counts it.
-#[derive(
-    Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
-)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Height(pub u32);
 
 impl fmt::Display for Height {

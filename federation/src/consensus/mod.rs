@@ -26,5 +26,7 @@ mod signing;
 
 pub use codec::{CodecError, ConsensusMessage};
 pub use context::{BlockId, Height, Members, Proposal, Vote};
-pub use engine::{CommitCertificate, Engine, EngineError, Evidence, Host, HostError, Step, TimerId, Timeouts, VoteSlot};
+pub use engine::{
+    CommitCertificate, Engine, EngineError, Evidence, Host, HostError, Step, Timeouts, TimerId, VoteSlot,
+};
 pub use signing::verify_commit_certificate;

@@ -83,10 +83,7 @@ impl Verifier<Agreement> for ChainVerifier {
         Ok(VerificationResult::Invalid)
     }
 
-    async fn verify_validator_proof(
-        &self,
-        _proof: &ValidatorProof<Agreement>,
-    ) -> Result<VerificationResult, Error> {
+    async fn verify_validator_proof(&self, _proof: &ValidatorProof<Agreement>) -> Result<VerificationResult, Error> {
         Ok(VerificationResult::Invalid)
     }
 }
