@@ -106,26 +106,46 @@ impl Connection {
         Err(BackendError::AllDown(tried))
     }
 
+    /// Asks every server, whether the others answer or not. Gives the number of those that did.
+    pub(super) async fn ask_all<T, F, Fut>(&self, question: F) -> usize
+    where
+        F: Fn(Client) -> Fut,
+        Fut: Future<Output = Result<T, Status>>,
+    {
+        let mut answers = 0;
+        for server in &self.servers {
+            let Ok(client) = connect(server).await else { continue };
+            if let Ok(Ok(_)) = tokio::time::timeout(REQUEST_TIMEOUT, question(client)).await {
+                answers += 1;
+            }
+        }
+        answers
+    }
+
     async fn client(&mut self, server: &Server) -> Result<Client, String> {
         if let Some(client) = &self.open {
             return Ok(client.clone());
         }
-        let pinned = Certificate::from_pem(pem(&server.certificate));
-        let tls = ClientTlsConfig::new().ca_certificate(pinned).domain_name(format!("{}.aquifer", server.name));
-        let endpoint = Endpoint::from_shared(format!("https://{}", server.api_address))
-            .and_then(|endpoint| endpoint.tls_config(tls))
-            .map_err(|error| root_cause(&error))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10));
-        let channel = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect())
-            .await
-            .map_err(|_| format!("{} does not answer", server.api_address))?
-            .map_err(|error| format!("{}: {}", server.api_address, root_cause(&error)))?;
-        let client = LedgerClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let client = connect(server).await?;
         self.open = Some(client.clone());
         Ok(client)
     }
+}
+
+async fn connect(server: &Server) -> Result<Client, String> {
+    let pinned = Certificate::from_pem(pem(&server.certificate));
+    let tls = ClientTlsConfig::new().ca_certificate(pinned).domain_name(format!("{}.aquifer", server.name));
+    let endpoint = Endpoint::from_shared(format!("https://{}", server.api_address))
+        .and_then(|endpoint| endpoint.tls_config(tls))
+        .map_err(|error| root_cause(&error))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(10));
+    let channel = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect())
+        .await
+        .map_err(|_| format!("{} does not answer", server.api_address))?
+        .map_err(|error| format!("{}: {}", server.api_address, root_cause(&error)))?;
+    Ok(LedgerClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 /// Whether a status means that the server, not the question, is the trouble.

@@ -74,6 +74,21 @@ impl Ledger {
         })
     }
 
+    /// Makes all members look out for deposits to the peg-in address of a claim script, from now on and for good. One
+    /// of them is enough; that all do lets the wallet go on with another one when one is down.
+    pub fn announce_deposits(&self, claim_script: &Script) -> Result<(), BackendError> {
+        let script = claim_script.as_bytes().to_vec();
+        let told = self.runtime.block_on(self.connection().ask_all(|mut client| {
+            let request = proto::WatchDepositRequest { claim_script: script.clone().into(), ..Default::default() };
+            async move { client.watch_deposit(request).await.map(|_| ()) }
+        }));
+        if told == 0 {
+            // Says what is wrong with each of them.
+            self.watch_deposits(claim_script)?;
+        }
+        Ok(())
+    }
+
     /// The states of a peg-out.
     pub fn watch_pegout(&self, pegout: OutPoint) -> Result<Watch<'_, proto::PegoutStatus>, BackendError> {
         let txid = pegout.txid.to_byte_array().to_vec();

@@ -51,6 +51,8 @@ pub fn new_address(wallet: &Wallet, ledger: &Ledger) -> Result<PeginAddress, Peg
         aquifer_assets::peg::deposit_address(&chain.file().params, height + 1, &claim_script, chain.parent())
             .map_err(PegError::Address)?
             .to_string();
+    // Members see only deposits that are paid after they were told of the address, so nobody gets it before that.
+    ledger.announce_deposits(&claim_script)?;
     let address = PeginAddress { index, claim_script, bitcoin_address, created_height: height };
     wallet.db().add_pegin_address(&address)?;
     // Tell a server now, before anybody pays: it then sees the deposit come. The first word of the watch says that it is
