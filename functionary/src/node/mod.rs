@@ -214,9 +214,12 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         _ = chain_ended => {}
     }
     stop.cancel();
-    // The chain may have ended by itself; then nobody listens any more.
-    let _ = tokio::task::spawn_blocking(move || events.send(Event::Stop)).await;
-    let chain = tokio::task::spawn_blocking(move || chain.join()).await;
+    let chain = tokio::task::spawn_blocking(move || {
+        // The chain may have ended by itself; then nobody listens any more.
+        let _ = events.send(Event::Stop);
+        chain.join()
+    })
+    .await;
     driving.stop().await;
     following.stop().await;
     let served = serving.await;
