@@ -3,25 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aquifer_assets::block::{BlockError, Template, build_block, merkle_root};
+use aquifer_assets::block::{BlockError, Template, build_block, check_block_signatures};
 use aquifer_assets::transaction::{TxError, decode, fee_in};
 use aquifer_federation::blocksign::{assemble_witness, sign_header};
 use aquifer_federation::certificate::{Statement, combine, sign_share};
 use aquifer_federation::roster::MemberIndex;
 use aquifer_functionary::chain::SystemClock;
 use aquifer_functionary::chain::body::Body;
-use aquifer_functionary::chain::judge::{BadBlock, Judge, Verdict};
+use aquifer_functionary::chain::judge::{BadBlock, Judge, Scrutiny, Verdict};
 use aquifer_functionary::chain::parent::{DepthVerdict, ParentChain};
 use aquifer_functionary::mempool::{Admission, Mempool, MempoolError};
 use aquifer_functionary::store::OpenGate;
 use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore, NewBlock};
 use elements::encode::serialize;
-use elements::{AssetId, Block, BlockExtData, Script, Transaction, Txid};
+use elements::{AssetId, Block, Script, Transaction};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 
-use super::payment::Issue;
-use super::{Coin, Deposit, DepthTable, ForgeError, Owner, Pay, Payment};
+use super::block::{commit_to_witnesses, set_witness};
+use super::{Coin, Deposit, DepthTable, ForgeError, Issue, Owner, Pay, Payment};
 use crate::founding::Founded;
 
 /// Members of the federation.
@@ -45,6 +45,17 @@ pub enum Refusal {
     Block(BadBlock),
     /// No verdict now.
     NotNow(String),
+}
+
+fn refusal_in(verdict: Verdict) -> Option<Refusal> {
+    match verdict {
+        Verdict::Valid(_) => None,
+        Verdict::Invalid(BadBlock::Block(BlockError::Transaction { position, source, .. })) => {
+            Some(Refusal::Transaction { position, reason: *source })
+        }
+        Verdict::Invalid(reason) => Some(Refusal::Block(reason)),
+        Verdict::NotNow(reason) => Some(Refusal::NotNow(reason)),
+    }
 }
 
 /// A chain in a temporary folder.
@@ -167,7 +178,7 @@ impl Chain {
         Ok(build_block(&self.judge.params, template))
     }
 
-    /// The same with another coinbase, to which the header commits.
+    /// The same with another coinbase, every commitment right again.
     ///
     /// # Errors
     /// As [`Chain::propose`].
@@ -180,8 +191,7 @@ impl Chain {
         if let Some(coinbase) = block.txdata.first_mut() {
             change(coinbase);
         }
-        let txids: Vec<Txid> = block.txdata.iter().map(Transaction::txid).collect();
-        block.header.merkle_root = merkle_root(&txids);
+        commit_to_witnesses(&mut block);
         Ok(block)
     }
 
@@ -199,14 +209,20 @@ impl Chain {
     /// # Errors
     /// If the ledger cannot be read.
     pub fn refusal(&self, transactions: Vec<Transaction>) -> Result<Option<Refusal>, ForgeError> {
-        Ok(match self.judge(&self.propose(transactions)?)? {
-            Verdict::Valid(_) => None,
-            Verdict::Invalid(BadBlock::Block(BlockError::Transaction { position, source, .. })) => {
-                Some(Refusal::Transaction { position, reason: *source })
-            }
-            Verdict::Invalid(reason) => Some(Refusal::Block(reason)),
-            Verdict::NotNow(reason) => Some(Refusal::NotNow(reason)),
-        })
+        Ok(refusal_in(self.judge(&self.propose(transactions)?)?))
+    }
+
+    /// What a member that was away says of a block of these transactions, if it does not connect it, although k members
+    /// have signed.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn refusal_when_signed(&self, transactions: Vec<Transaction>) -> Result<Option<Refusal>, ForgeError> {
+        let (block, _) = self.seal(self.propose(transactions)?)?;
+        if let Err(error) = check_block_signatures(&self.judge.params, &block.header) {
+            return Err(ForgeError::Seal { height: block.header.height, reason: error.to_string() });
+        }
+        Ok(refusal_in(self.judge.examine(Body { block, batch: None }, Scrutiny::ChainOnly)?))
     }
 
     /// Submits the bytes of a transaction to a member on the tip in whose mempool nothing waits.
@@ -281,12 +297,5 @@ impl Chain {
             .map_err(|error| ForgeError::Seal { height, reason: error.to_string() })?;
         set_witness(&mut block, witness);
         Ok((block, combined.certificate.to_bytes().to_vec()))
-    }
-}
-
-/// Puts a witness into a header.
-pub fn set_witness(block: &mut Block, witness: Vec<Vec<u8>>) {
-    if let BlockExtData::Dynafed { signblock_witness, .. } = &mut block.header.ext {
-        *signblock_witness = witness;
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Randomness is seeded: the same seed makes the same bytes.
 
+mod block;
 mod chain;
 mod deposit;
 mod error;
@@ -13,7 +14,8 @@ mod parent;
 mod payment;
 mod proofs;
 
-pub use chain::{Chain, Refusal, set_witness};
+pub use block::{commit_to_transactions, commit_to_witnesses, set_witness};
+pub use chain::{Chain, Refusal};
 pub use deposit::Deposit;
 pub use error::ForgeError;
 pub use parent::DepthTable;

@@ -72,15 +72,19 @@ impl Start {
         assert!(refusal.is_none(), "in a block: {refusal:?}");
     }
 
-    /// The mempool and a voting member refuse it for this reason.
+    /// The mempool, a voting member and one that catches up refuse it for this reason.
     pub(crate) fn assert_refused(&self, transaction: &Transaction, expected: &TxError) {
         match self.chain.submit(transaction) {
             Err(MempoolError::Invalid(reason)) => assert_eq!(reason, *expected, "mempool"),
             other => panic!("mempool: {other:?} instead of {expected}"),
         }
-        match self.chain.refusal(vec![transaction.clone()]).unwrap() {
-            Some(Refusal::Transaction { position: 1, reason }) => assert_eq!(reason, *expected, "block"),
-            other => panic!("block: {other:?} instead of {expected}"),
+        let proposed = self.chain.refusal(vec![transaction.clone()]).unwrap();
+        let signed = self.chain.refusal_when_signed(vec![transaction.clone()]).unwrap();
+        for (refusal, story) in [(proposed, "proposed block"), (signed, "signed block")] {
+            match refusal {
+                Some(Refusal::Transaction { position: 1, reason }) => assert_eq!(reason, *expected, "{story}"),
+                other => panic!("{story}: {other:?} instead of {expected}"),
+            }
         }
     }
 }
