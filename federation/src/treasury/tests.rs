@@ -29,7 +29,9 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let (seeds, roster) = federation_of(4);
-        Self { seeds, params: roster.chain_params() }
+        // So that there are deposits of both forms.
+        let params = ChainParams { start_p2wsh: true, ..roster.chain_params() };
+        Self { seeds, params }
     }
 
     /// A deposit with its own claim script; `epoch` 0 makes it P2SH-P2WSH.

@@ -80,9 +80,9 @@ impl Core {
     }
 
     pub(super) fn batch_share_wanted(&mut self, from: MemberIndex, height: u32) -> Result<(), ChainError> {
-        if let Some((txid, signatures)) = self.signer.batch(height)? {
-            let txid = bitcoin::Txid::from_byte_array(txid);
-            self.send(from, Kind::BatchShare(batch_share_message(height, txid, signatures)));
+        if let Some(signed) = self.signer.batch(height)? {
+            let txid = bitcoin::Txid::from_byte_array(signed.txid);
+            self.send(from, Kind::BatchShare(batch_share_message(height, txid, signed.signatures)));
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use aquifer_federation::consensus::Timeouts;
 use aquifer_proto::peer::{PeerMessage, peer_message::Kind};
 use elements::Script;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, ApiError};
@@ -47,6 +47,8 @@ use crate::store::{OpenGate, StoreError};
 const EVENT_QUEUE: usize = 4_096;
 /// Peers' messages on their way to the chain.
 const PEER_QUEUE: usize = 1_024;
+/// Transactions of members that are verified or wait for it at a time.
+const PEER_ADMISSIONS: usize = 256;
 /// How often bitcoind is asked for news.
 const PARENT_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -203,8 +205,9 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let pumping = tokio::spawn({
         let (events, mempool, peers) = (events.clone(), Arc::clone(&mempool), peers.clone());
         async move {
+            let admissions = Arc::new(Semaphore::new(PEER_ADMISSIONS));
             while let Some(event) = from_peers.recv().await {
-                pump(event, &events, &mempool, &peers).await;
+                pump(event, &events, &mempool, &peers, &admissions).await;
             }
         }
     });
@@ -214,9 +217,12 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         _ = chain_ended => {}
     }
     stop.cancel();
-    // The chain may have ended by itself; then nobody listens any more.
-    let _ = tokio::task::spawn_blocking(move || events.send(Event::Stop)).await;
-    let chain = tokio::task::spawn_blocking(move || chain.join()).await;
+    let chain = tokio::task::spawn_blocking(move || {
+        // The chain may have ended by itself; then nobody listens any more.
+        let _ = events.send(Event::Stop);
+        chain.join()
+    })
+    .await;
     driving.stop().await;
     following.stop().await;
     let served = serving.await;
@@ -247,10 +253,20 @@ fn elements_key_hash(hash: ::bitcoin::WPubkeyHash) -> elements::WPubkeyHash {
 }
 
 /// Hands what peers say to the chain; transactions are verified first, on a thread for blocking work.
-async fn pump(event: PeerEvent, events: &SyncSender<Event>, mempool: &Arc<Mempool>, peers: &Peers) {
+async fn pump(
+    event: PeerEvent,
+    events: &SyncSender<Event>,
+    mempool: &Arc<Mempool>,
+    peers: &Peers,
+    admissions: &Arc<Semaphore>,
+) {
     if let PeerEvent::Message { from, message: PeerMessage { kind: Some(Kind::Transaction(bytes)) } } = &event {
+        // Votes never wait for transactions: when too many are being verified, this one is left out. Whoever sent it
+        // proposes it in its turn.
+        let Ok(permit) = Arc::clone(admissions).try_acquire_owned() else { return };
         let (from, bytes, mempool, peers) = (*from, bytes.clone(), Arc::clone(mempool), peers.clone());
         tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             let transaction = match aquifer_assets::transaction::decode(&bytes) {
                 Ok(transaction) => transaction,
                 Err(error) => return peers.disconnect(from, &format!("a transaction: {error}")),

@@ -36,6 +36,15 @@ pub struct HeaderSignatures {
     pub bls: Vec<u8>,
 }
 
+/// Our signatures of a peg-out batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchSignatures {
+    /// The batch, in internal byte order.
+    pub txid: [u8; 32],
+    /// One per input: DER with sighash byte.
+    pub signatures: Vec<Vec<u8>>,
+}
+
 /// The record of what was signed.
 pub struct SignerStore {
     database: Database,
@@ -90,8 +99,8 @@ impl SignerStore {
         Ok(signatures)
     }
 
-    /// Our signatures of the batch in the final block at a height: its txid and one signature per input.
-    pub fn batch(&self, height: u32) -> Result<Option<([u8; 32], Vec<Vec<u8>>)>, StoreError> {
+    /// Our signatures of the batch in the final block at a height.
+    pub fn batch(&self, height: u32) -> Result<Option<BatchSignatures>, StoreError> {
         let row: Option<([u8; 32], Vec<u8>)> = self
             .database
             .connection
@@ -102,7 +111,7 @@ impl SignerStore {
             .map_err(|error| self.database.failed(error))?;
         row.map(|(txid, encoded)| {
             borsh::from_slice(&encoded)
-                .map(|signatures| (txid, signatures))
+                .map(|signatures| BatchSignatures { txid, signatures })
                 .map_err(|error| self.database.inconsistent(format!("batch at height {height}: {error}")))
         })
         .transpose()
@@ -116,9 +125,9 @@ impl SignerStore {
         txid: [u8; 32],
         signatures: Vec<Vec<u8>>,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        if let Some((recorded, signatures)) = self.batch(height)? {
-            if recorded == txid {
-                return Ok(signatures);
+        if let Some(recorded) = self.batch(height)? {
+            if recorded.txid == txid {
+                return Ok(recorded.signatures);
             }
             return Err(self.database.inconsistent(format!("refusing to sign two batches at height {height}")));
         }

@@ -51,8 +51,8 @@ impl Bus {
         Bus { stores: folders.iter().map(store).collect(), present: Mutex::default(), audit: Mutex::default() }
     }
 
-    pub(super) fn audit(&self) -> &Mutex<Audit> {
-        &self.audit
+    pub(super) fn audit(&self) -> MutexGuard<'_, Audit> {
+        lock(&self.audit)
     }
 
     pub(super) fn network(self: &Arc<Self>, me: MemberIndex) -> Arc<dyn Network> {

@@ -9,7 +9,7 @@ mod gate;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -139,7 +139,7 @@ impl LocalFederation {
     }
 
     /// The auditor's findings so far.
-    pub fn audit(&self) -> &Mutex<Audit> {
+    pub fn audit(&self) -> MutexGuard<'_, Audit> {
         self.bus.audit()
     }
 

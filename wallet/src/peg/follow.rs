@@ -55,11 +55,6 @@ pub fn new_address(wallet: &Wallet, ledger: &Ledger) -> Result<PeginAddress, Peg
     ledger.announce_deposits(&claim_script)?;
     let address = PeginAddress { index, claim_script, bitcoin_address, created_height: height };
     wallet.db().add_pegin_address(&address)?;
-    // Tell a server now, before anybody pays: it then sees the deposit come. The first word of the watch says that it is
-    // kept; without one the address is as good, a server asked later looks back for deposits.
-    if let Next::Ended = ledger.watch_deposits(&address.claim_script)?.next_within(FIRST_WORD) {
-        ledger.pause();
-    }
     Ok(address)
 }
 
