@@ -41,8 +41,7 @@ impl Body {
         if bytes.len() > MAX_BODY_LEN {
             return Err(BodyError(format!("{} bytes, at most {MAX_BODY_LEN} are taken", bytes.len())));
         }
-        let Encoded::V1 { block, batch } =
-            borsh::from_slice(bytes).map_err(|error| BodyError(error.to_string()))?;
+        let Encoded::V1 { block, batch } = borsh::from_slice(bytes).map_err(|error| BodyError(error.to_string()))?;
         Ok(Body {
             block: deserialize(&block).map_err(|error| BodyError(format!("block: {error}")))?,
             batch: batch

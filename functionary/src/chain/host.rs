@@ -83,8 +83,7 @@ impl Host for World {
 
     fn decided(&mut self, certificate: CommitCertificate) -> Result<(), HostError> {
         let encoded = certificate.to_bytes().map_err(|error| HostError(error.to_string()))?;
-        let decided =
-            DecidedBlock { height: certificate.height(), block: certificate.block(), certificate: encoded };
+        let decided = DecidedBlock { height: certificate.height(), block: certificate.block(), certificate: encoded };
         let result = self.store.put_decided(&decided);
         self.keep(result)?;
         self.decided = Some(certificate);

@@ -140,10 +140,12 @@ impl Judge {
         }
         // Nothing that waits may stop the chain: an empty block is always valid.
         let body = self.assemble(&tip, Vec::new(), batch.as_ref());
-        let effects = check_block(&self.params, &chain_tip(&tip), &body.block, &snapshot, self.clock.now())
-            .map_err(|error| StoreError::Inconsistent {
-                file: "ledger.db".into(),
-                reason: format!("an empty block on it is not valid: {error}"),
+        let effects =
+            check_block(&self.params, &chain_tip(&tip), &body.block, &snapshot, self.clock.now()).map_err(|error| {
+                StoreError::Inconsistent {
+                    file: "ledger.db".into(),
+                    reason: format!("an empty block on it is not valid: {error}"),
+                }
             })?;
         Ok(Examined { body, effects, batch })
     }

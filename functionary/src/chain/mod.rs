@@ -116,7 +116,9 @@ pub enum ChainError {
     #[error("{0}")]
     Engine(EngineError),
     /// Two different blocks at one height both carry what makes them final. Nothing may be signed any more.
-    #[error("SAFETY: at height {height} this member decided {ours}, but {theirs} is signed as final. Do not restart; call the other operators")]
+    #[error(
+        "SAFETY: at height {height} this member decided {ours}, but {theirs} is signed as final. Do not restart; call the other operators"
+    )]
     Fork {
         /// The height.
         height: u32,

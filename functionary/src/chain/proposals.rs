@@ -104,7 +104,9 @@ impl Core {
         match done {
             Done::Built { height, round, result } => {
                 let examined = result?;
-                if height != self.next_height() || !matches!(self.phase, Phase::Agreeing) || self.engine.round() != round
+                if height != self.next_height()
+                    || !matches!(self.phase, Phase::Agreeing)
+                    || self.engine.round() != round
                 {
                     return Ok(());
                 }

@@ -57,12 +57,7 @@ impl Core {
     }
 
     /// Our two signatures of the header, recorded before anybody sees them.
-    fn sign_own(
-        &mut self,
-        height: u32,
-        block: BlockId,
-        statement: &Statement,
-    ) -> Result<HeaderSignatures, ChainError> {
+    fn sign_own(&mut self, height: u32, block: BlockId, statement: &Statement) -> Result<HeaderSignatures, ChainError> {
         if let Some(recorded) = self.signer.header(height)?.filter(|recorded| recorded.block == block) {
             return Ok(recorded);
         }

@@ -247,11 +247,7 @@ impl Mempool {
     }
 
     fn context(&self, tip: &Tip) -> TxContext<'_> {
-        TxContext {
-            params: &self.params,
-            height: tip.height.saturating_add(1),
-            median_time_past: tip.median_time_past,
-        }
+        TxContext { params: &self.params, height: tip.height.saturating_add(1), median_time_past: tip.median_time_past }
     }
 
     /// Asks our own bitcoind for the depth of every deposit that is claimed, before the pool is locked.
@@ -260,10 +256,11 @@ impl Mempool {
             return Ok(());
         }
         let tip = self.ledger.snapshot()?.tip()?;
-        for vin in (0..transaction.input.len()).filter(|vin| {
-            transaction.input.get(*vin).is_some_and(|input| input.is_pegin())
-        }) {
-            let claim = check_pegin(&self.context(&tip), transaction, vin).map_err(|source| TxError::Pegin { vin, source })?;
+        for vin in
+            (0..transaction.input.len()).filter(|vin| transaction.input.get(*vin).is_some_and(|input| input.is_pegin()))
+        {
+            let claim =
+                check_pegin(&self.context(&tip), transaction, vin).map_err(|source| TxError::Pegin { vin, source })?;
             let deposit = claim.deposit;
             match self.parent.deposit_depth(&claim) {
                 DepthVerdict::Deep { .. } => {}

@@ -87,12 +87,17 @@ impl NodeBackend {
         Ok(self.parts.ledger.snapshot()?)
     }
 
-    fn final_transaction(&self, snapshot: &Snapshot<'_>, txid: &Txid) -> Result<Option<ProvenTransaction>, BackendError> {
+    fn final_transaction(
+        &self,
+        snapshot: &Snapshot<'_>,
+        txid: &Txid,
+    ) -> Result<Option<ProvenTransaction>, BackendError> {
         let Some(place) = snapshot.place(txid)? else { return Ok(None) };
         let stored = snapshot.block(place.height)?.ok_or_else(|| BackendError(format!("no block {}", place.height)))?;
         let block: Block = deserialize(&stored.block).map_err(backend_error)?;
         let position = usize::try_from(place.position).map_err(backend_error)?;
-        let transaction = block.txdata.get(position).ok_or_else(|| BackendError(format!("{txid} is not in its block")))?;
+        let transaction =
+            block.txdata.get(position).ok_or_else(|| BackendError(format!("{txid} is not in its block")))?;
         let txids: Vec<Txid> = block.txdata.iter().map(Transaction::txid).collect();
         let proof = MerkleProof {
             height: place.height,
@@ -117,7 +122,9 @@ impl NodeBackend {
         let mut reasons: BTreeMap<OutPoint, String> =
             planning.waiting.iter().map(|left| (left.request, left.reason.to_string())).collect();
         for paid in planning.batch.iter().flat_map(|batch| &batch.paid) {
-            reasons.entry(paid.request).or_insert_with(|| "for the next block, or for its coins to be confirmed".into());
+            reasons
+                .entry(paid.request)
+                .or_insert_with(|| "for the next block, or for its coins to be confirmed".into());
         }
         Ok(reasons)
     }

@@ -8,9 +8,7 @@ use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
 use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
 
-use crate::chain::parent::{
-    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
-};
+use crate::chain::parent::{BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord};
 use crate::parent::Parent;
 use crate::peg::{PegoutDriver, judge_batch, propose_batch};
 

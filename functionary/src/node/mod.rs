@@ -30,9 +30,7 @@ use crate::api::{Api, ApiError};
 use crate::ceremony::CeremonyArchive;
 use crate::chain::judge::Judge;
 use crate::chain::parent::ParentChain;
-use crate::chain::{
-    ChainError, Clock, Core, CoreParts, CoreStatus, Event, Network, Pacing, SigningKeys, SystemClock,
-};
+use crate::chain::{ChainError, Clock, Core, CoreParts, CoreStatus, Event, Network, Pacing, SigningKeys, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::files::FileError;
 use crate::identity::{FederationMember, IdentityError, Member};
@@ -137,8 +135,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     .await?;
     let api = Api::bind(config.file.api.listen).await?;
     let peers = running.peers.clone();
-    let network: Arc<dyn Network> =
-        Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
+    let network: Arc<dyn Network> = Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
     let status = Arc::new(CoreStatus::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fee_script = match &config.file.fee_address {

@@ -242,11 +242,9 @@ impl ConsensusStore {
     pub fn body(&self, height: u32, block: BlockId) -> Result<Option<Vec<u8>>, StoreError> {
         self.database
             .connection
-            .query_row(
-                "SELECT body FROM bodies WHERE height = ?1 AND block = ?2",
-                params![height, block.0],
-                |row| row.get(0),
-            )
+            .query_row("SELECT body FROM bodies WHERE height = ?1 AND block = ?2", params![height, block.0], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(|error| self.database.failed(error))
     }

@@ -68,11 +68,7 @@ impl SignerStore {
 
     /// Records our signatures of a header, durable on return, and gives back what may be sent: the recorded ones, if the
     /// same block was signed before. Refuses a second block at one height.
-    pub fn record_header(
-        &mut self,
-        height: u32,
-        signatures: HeaderSignatures,
-    ) -> Result<HeaderSignatures, StoreError> {
+    pub fn record_header(&mut self, height: u32, signatures: HeaderSignatures) -> Result<HeaderSignatures, StoreError> {
         if let Some(recorded) = self.header(height)? {
             if recorded.block == signatures.block {
                 return Ok(recorded);

@@ -53,7 +53,9 @@ impl LedgerStore {
             }
             Some(found) if found == expected => {}
             Some(_) => {
-                return Err(store.database.inconsistent("this file belongs to another chain: its genesis block differs"));
+                return Err(store
+                    .database
+                    .inconsistent("this file belongs to another chain: its genesis block differs"));
             }
         }
         Ok(store)
@@ -111,9 +113,8 @@ fn apply_coins(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
     for outpoint in new.effects.spent.keys() {
         delete.execute(params![outpoint.txid.to_byte_array(), outpoint.vout])?;
     }
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO coins (txid, vout, height, is_coinbase, output) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO coins (txid, vout, height, is_coinbase, output) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for (outpoint, coin) in &new.effects.created {
         insert.execute(params![
             outpoint.txid.to_byte_array(),
@@ -133,11 +134,12 @@ fn touched_scripts<'a>(block: &'a Block, effects: &'a Effects) -> Vec<(&'a Scrip
     for tx in &block.txdata {
         let txid = tx.txid().to_byte_array();
         for input in tx.input.iter().filter(|input| !input.is_pegin()) {
-            let spent = effects.spent.get(&input.previous_output).map(|coin| &coin.output.script_pubkey).or_else(|| {
-                let parent = made_here.get(&input.previous_output.txid)?;
-                let output = parent.output.get(usize::try_from(input.previous_output.vout).ok()?)?;
-                Some(&output.script_pubkey)
-            });
+            let spent =
+                effects.spent.get(&input.previous_output).map(|coin| &coin.output.script_pubkey).or_else(|| {
+                    let parent = made_here.get(&input.previous_output.txid)?;
+                    let output = parent.output.get(usize::try_from(input.previous_output.vout).ok()?)?;
+                    Some(&output.script_pubkey)
+                });
             touched.extend(spent.map(|script| (script, txid)));
         }
         touched.extend(tx.output.iter().map(|output| (&output.script_pubkey, txid)));
@@ -146,8 +148,8 @@ fn touched_scripts<'a>(block: &'a Block, effects: &'a Effects) -> Vec<(&'a Scrip
 }
 
 fn insert_history(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
-    let mut insert = transaction
-        .prepare_cached("INSERT OR IGNORE INTO history (script_hash, height, txid) VALUES (?1, ?2, ?3)")?;
+    let mut insert =
+        transaction.prepare_cached("INSERT OR IGNORE INTO history (script_hash, height, txid) VALUES (?1, ?2, ?3)")?;
     for (script, txid) in touched_scripts(new.block, new.effects) {
         if !script.is_empty() && !script.is_op_return() {
             insert.execute(params![script_hash(script), new.height, txid])?;
