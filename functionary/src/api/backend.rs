@@ -314,7 +314,8 @@ pub trait LedgerBackend: Send + Sync + 'static {
     fn history(&self, script: &Script) -> Result<Vec<HistoryEntry>, BackendError>;
     /// Where a transaction is.
     fn transaction_status(&self, txid: &Txid) -> Result<TransactionStatus, BackendError>;
-    /// Watches the parent chain for deposits to a claim script from now on. `parent_txid` names one that was made before.
+    /// Watches the parent chain for deposits to a claim script. Earlier ones are found a while later; the one that
+    /// `parent_txid` names, at once.
     fn watch_deposits(&self, claim_script: &Script, parent_txid: Option<bitcoin::Txid>) -> Result<(), BackendError>;
     /// The deposits to a watched claim script.
     fn deposits(&self, claim_script: &Script) -> Result<Deposits, BackendError>;

@@ -316,6 +316,11 @@ impl LedgerBackend for NodeBackend {
             });
         }
         let problem = match self.parts.parent.state() {
+            ParentState::Healthy { .. }
+                if deposits.is_empty() && self.parts.parent.looks_back(claim_script).map_err(backend_error)? =>
+            {
+                "looking for earlier deposits".to_owned()
+            }
             ParentState::Healthy { .. } => String::new(),
             ParentState::Unhealthy { reason } | ParentState::WrongChain { reason } => reason,
         };

@@ -4,4 +4,5 @@
 
 mod batches;
 mod deposits;
+mod lookback;
 mod support;

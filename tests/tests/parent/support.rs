@@ -75,6 +75,22 @@ impl Member {
         Self::open(self.config, self.params, self.folder)
     }
 
+    /// Ends it and starts it again without what it stored.
+    pub(crate) async fn restart_emptied(self) -> Self {
+        self.following.stop().await;
+        // The last handle closes the file.
+        drop(self.parent);
+        for file in std::fs::read_dir(self.folder.path()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        Self::open(self.config, self.params, self.folder)
+    }
+
+    /// Waits until nothing is left to look back for.
+    pub(crate) async fn looked_back(&self, user: u8) {
+        wait(&mut self.parent.changes(), |_| !self.parent.looks_back(&claim_script(user)).unwrap()).await;
+    }
+
     /// Watches for deposits of a user.
     pub(crate) fn watch(&self, user: u8, height: u32) {
         self.parent.watch_deposit(&claim_script(user), height, None).unwrap();
