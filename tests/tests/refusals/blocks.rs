@@ -188,7 +188,8 @@ fn a_wrong_dynafed_entry() {
     let entries = vec![Params::Null, Params::Full(full.clone()), foreign.clone().into_compact()];
     wrong(&start.chain, entries);
     // At the start of an epoch the full one.
-    while start.chain.next_height().unwrap() % start.chain.judge.params.epoch_length_blocks != 0 {
+    let epoch = start.chain.judge.params.epoch_length_blocks;
+    while !start.chain.next_height().unwrap().is_multiple_of(epoch) {
         start.chain.extend(vec![]).unwrap();
     }
     wrong(&start.chain, vec![Params::Null, full.clone().into_compact(), Params::Full(foreign)]);
