@@ -121,6 +121,7 @@ pub(super) fn block(context: &Context, options: &BlockOptions) -> Result<Report,
         "weight": block.weight(),
         "certified": true,
         "transactions": transactions,
+        "hex": elements::encode::serialize_hex(&block),
     });
     let mut rows = vec![
         vec!["block".to_owned(), block.header.height.to_string()],
