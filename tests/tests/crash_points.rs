@@ -10,7 +10,8 @@ use std::time::Duration;
 use aquifer_federation::consensus::{BlockId, Step, VoteSlot};
 use aquifer_federation::roster::MemberIndex;
 use aquifer_functionary::chain::ChainError;
-use aquifer_functionary::store::{StoreError, Write};
+use aquifer_functionary::store::signer::SignerStore;
+use aquifer_functionary::store::{OpenGate, StoreError, Write};
 use aquifer_tests::local::{Audit, LocalFederation, Moment, StopAt};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -158,6 +159,30 @@ fn a_member_restored_from_a_backup_does_not_vote_where_it_voted_before() -> Test
     assert_sound(&federation, goal, "restored from a backup");
     let after = federation.audit().latest(MemberIndex(1));
     assert!(after > before, "the restored member votes again: {before:?}, {after:?}");
+    Ok(())
+}
+
+/// The signatures of a peg-out batch: stopped on either side of the write, a member has signed once or not
+/// at all, gives the same signature when it is asked again, and refuses another at that height.
+#[test]
+fn a_signature_is_recorded_once_on_whichever_side_of_the_write_a_member_stops() -> TestResult {
+    let (batch, other) = ([7; 32], [8; 32]);
+    let signed = |mark: u8| vec![vec![mark; 71]];
+    for moment in MOMENTS {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("signer.db");
+        let mut signer = SignerStore::open(&path, Arc::new(StopAt::new(Write::BatchSignature, moment, 1)))?;
+        let stopped = signer.record_batch(5, batch, signed(1));
+        assert!(matches!(stopped, Err(StoreError::Stopped(Write::BatchSignature, _))), "{moment:?}");
+        drop(signer);
+        let mut signer = SignerStore::open(&path, Arc::new(OpenGate))?;
+        assert_eq!(signer.batch(5)?.is_some(), moment == Moment::After, "{moment:?}");
+        let first = signer.record_batch(5, batch, signed(2))?;
+        assert_eq!(first, signed(if moment == Moment::After { 1 } else { 2 }), "{moment:?}");
+        assert_eq!(signer.record_batch(5, batch, signed(3))?, first);
+        let refused = signer.record_batch(5, other, signed(4));
+        assert!(matches!(refused, Err(StoreError::Inconsistent { .. })), "{moment:?}");
+    }
     Ok(())
 }
 
