@@ -1,4 +1,5 @@
-//! What a signature signs: the digests of Elements for segwit version 0 and for the key path of Taproot.
+//! What a signature signs: the digests of Elements for segwit version 0 and for Taproot. Those of scripts without witness
+//! are in the module `legacy`.
 //!
 //! Written from the rules (`script/interpreter.cpp`, `SignatureHash` and `SignatureHashSchnorr`), because the digests of
 //! the `elements` crate know neither `SIGHASH_RANGEPROOF` nor hash types outside their enum. Where both are defined they
@@ -6,17 +7,21 @@
 //!
 //! Parts shared by all inputs are hashed once per transaction, so the work stays linear in its size.
 
+use std::sync::OnceLock;
+
 use bitcoin::hashes::{Hash, HashEngine, sha256, sha256d};
 use elements::confidential::Value;
 use elements::encode::serialize;
 use elements::{BlockHash, Transaction, TxIn, TxOut};
 
-const SIGHASH_OUTPUT_MASK: u8 = 0x1f;
-const SIGHASH_NONE: u8 = 0x02;
-const SIGHASH_SINGLE: u8 = 0x03;
+use super::{Flags, LegacyParts};
+
+pub(super) const SIGHASH_OUTPUT_MASK: u8 = 0x1f;
+pub(super) const SIGHASH_NONE: u8 = 0x02;
+pub(super) const SIGHASH_SINGLE: u8 = 0x03;
 /// The signature also covers range proofs and surjection proofs. On chains with dynafed, that is on all of ours.
-const SIGHASH_RANGEPROOF: u8 = 0x40;
-const SIGHASH_ANYONECANPAY: u8 = 0x80;
+pub(super) const SIGHASH_RANGEPROOF: u8 = 0x40;
+pub(super) const SIGHASH_ANYONECANPAY: u8 = 0x80;
 
 /// A transaction, the outputs it spends, and the hashes that all its signatures share.
 #[derive(Debug)]
@@ -34,6 +39,43 @@ pub struct SighashData<'a> {
     spent_scripts: sha256::Hash,
     issuance_proofs: sha256::Hash,
     output_witnesses: sha256::Hash,
+    later: Later,
+}
+
+/// What only some scripts ask for, made when it is first asked for and then kept, so that asking often costs nothing.
+#[derive(Debug, Default)]
+struct Later {
+    legacy: OnceLock<LegacyParts>,
+    single_outputs: OnceLock<Vec<(sha256::Hash, sha256::Hash)>>,
+    spent_scripts: OnceLock<Vec<sha256::Hash>>,
+    output_scripts: OnceLock<Vec<sha256::Hash>>,
+    weight: OnceLock<usize>,
+}
+
+/// The Taproot spend that a Schnorr signature is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaprootSpend {
+    /// The hash of the annex ([`annex_hash`]), if there is one.
+    pub annex: Option<sha256::Hash>,
+    /// The leaf that is run; none for the key path.
+    pub leaf: Option<TaprootLeaf>,
+}
+
+/// The leaf of a script path and how far it has been run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaprootLeaf {
+    /// The tagged hash of the leaf.
+    pub hash: sha256::Hash,
+    /// The position of the last CODESEPARATOR that was run, in opcodes; [`NO_CODE_SEPARATOR`] if none was.
+    pub code_separator: u32,
+}
+
+/// Stands for the position of a CODESEPARATOR that was not run.
+pub const NO_CODE_SEPARATOR: u32 = u32::MAX;
+
+/// The hash of an annex as it is signed; the annex begins with its tag `0x50`.
+pub fn annex_hash(annex: &[u8]) -> sha256::Hash {
+    digest([serialize(&annex.to_vec())])
 }
 
 /// The hash types that Taproot defines (BIP 341).
@@ -77,16 +119,29 @@ impl<'a> SighashData<'a> {
             spent_scripts: digest(spent.iter().map(|output| serialize(&output.script_pubkey))),
             issuance_proofs: digest(inputs.iter().map(issuance_proofs)),
             output_witnesses: digest(outputs.iter().map(|output| serialize(&output.witness))),
+            later: Later::default(),
         }
     }
 
     /// What an ECDSA signature in a segwit version 0 script signs. `hash_type` may be any byte: consensus gives each a
     /// meaning by its bits. `None` if there is no such input.
     pub fn segwit_v0(&self, vin: usize, script_code: &[u8], amount: &Value, hash_type: u8) -> Option<[u8; 32]> {
+        self.segwit_v0_under(vin, script_code, amount, hash_type, Flags::SIGHASH_RANGEPROOF)
+    }
+
+    /// The same under other rules: without [`Flags::SIGHASH_RANGEPROOF`] the bit for range proofs has no meaning.
+    pub(super) fn segwit_v0_under(
+        &self,
+        vin: usize,
+        script_code: &[u8],
+        amount: &Value,
+        hash_type: u8,
+        flags: Flags,
+    ) -> Option<[u8; 32]> {
         let input = self.transaction.input.get(vin)?;
         let output_type = hash_type & SIGHASH_OUTPUT_MASK;
         let anyone_can_pay = hash_type & SIGHASH_ANYONECANPAY != 0;
-        let range_proofs = hash_type & SIGHASH_RANGEPROOF != 0;
+        let range_proofs = flags.contains(Flags::SIGHASH_RANGEPROOF) && hash_type & SIGHASH_RANGEPROOF != 0;
         let all_outputs = output_type != SIGHASH_NONE && output_type != SIGHASH_SINGLE;
 
         let mut message = serialize(&self.transaction.version);
@@ -118,11 +173,45 @@ impl<'a> SighashData<'a> {
         Some(sha256d::Hash::hash(&message).to_byte_array())
     }
 
+    /// What an ECDSA signature in a script without witness signs. As with [`Self::segwit_v0`], every hash type has a
+    /// meaning. `None` if there is no such input.
+    pub fn legacy(&self, vin: usize, script_code: &[u8], hash_type: u8, flags: Flags) -> Option<[u8; 32]> {
+        let parts = self.later.legacy.get_or_init(|| LegacyParts::new(self.transaction));
+        parts.digest(vin, script_code, u32::from(hash_type), flags)
+    }
+
+    /// The weight of the transaction.
+    pub(super) fn weight(&self) -> usize {
+        *self.later.weight.get_or_init(|| self.transaction.weight())
+    }
+
+    /// SHA-256 of the script of a spent output.
+    pub(super) fn spent_script_hash(&self, vin: usize) -> Option<sha256::Hash> {
+        self.later.spent_scripts.get_or_init(|| script_hashes(self.spent)).get(vin).copied()
+    }
+
+    /// SHA-256 of the script of an output.
+    pub(super) fn output_script_hash(&self, vout: usize) -> Option<sha256::Hash> {
+        self.later.output_scripts.get_or_init(|| script_hashes(&self.transaction.output)).get(vout).copied()
+    }
+
+    /// The hashes of the outputs and of their witnesses, each by itself.
+    fn single_output(&self, vout: usize) -> Option<(sha256::Hash, sha256::Hash)> {
+        let hashes = |output: &TxOut| (digest([serialize(output)]), digest([serialize(&output.witness)]));
+        let all = self.later.single_outputs.get_or_init(|| self.transaction.output.iter().map(hashes).collect());
+        all.get(vout).copied()
+    }
+
     /// What a Schnorr signature for the key path of Taproot signs. `None` if there is no such input, or the hash type
     /// is SINGLE and there is no output at its place.
     pub fn taproot_key_path(&self, vin: usize, annex: Option<&[u8]>, hash_type: TaprootHashType) -> Option<[u8; 32]> {
+        self.taproot(vin, &TaprootSpend { annex: annex.map(annex_hash), leaf: None }, hash_type)
+    }
+
+    /// The same for either path.
+    pub fn taproot(&self, vin: usize, spend: &TaprootSpend, hash_type: TaprootHashType) -> Option<[u8; 32]> {
         let input = self.transaction.input.get(vin)?;
-        let spent = self.spent.get(vin)?;
+        let spent_output = self.spent.get(vin)?;
         let hash_type = hash_type.to_byte();
         let output_type = hash_type & 0x03;
         let anyone_can_pay = hash_type & SIGHASH_ANYONECANPAY != 0;
@@ -154,13 +243,13 @@ impl<'a> SighashData<'a> {
             engine.input(&self.outputs.to_byte_array());
             engine.input(&self.output_witnesses.to_byte_array());
         }
-        engine.input(&[u8::from(annex.is_some())]);
+        engine.input(&[(u8::from(spend.leaf.is_some()) << 1) | u8::from(spend.annex.is_some())]);
         if anyone_can_pay {
             engine.input(&[outpoint_flag(input)]);
             engine.input(&serialize(&input.previous_output));
-            engine.input(&serialize(&spent.asset));
-            engine.input(&serialize(&spent.value));
-            engine.input(&serialize(&spent.script_pubkey));
+            engine.input(&serialize(&spent_output.asset));
+            engine.input(&serialize(&spent_output.value));
+            engine.input(&serialize(&spent_output.script_pubkey));
             engine.input(&serialize(&input.sequence));
             engine.input(&issuance_or_zero(input));
             if input.has_issuance() {
@@ -169,13 +258,19 @@ impl<'a> SighashData<'a> {
         } else {
             engine.input(&u32::try_from(vin).ok()?.to_le_bytes());
         }
-        if let Some(annex) = annex {
-            engine.input(&digest([serialize(&annex.to_vec())]).to_byte_array());
+        if let Some(annex) = spend.annex {
+            engine.input(&annex.to_byte_array());
         }
         if output_type == SIGHASH_SINGLE {
-            let output = self.transaction.output.get(vin)?;
-            engine.input(&digest([serialize(output)]).to_byte_array());
-            engine.input(&digest([serialize(&output.witness)]).to_byte_array());
+            let (output, witness) = self.single_output(vin)?;
+            engine.input(&output.to_byte_array());
+            engine.input(&witness.to_byte_array());
+        }
+        if let Some(leaf) = spend.leaf {
+            engine.input(&leaf.hash.to_byte_array());
+            // The version of keys.
+            engine.input(&[0]);
+            engine.input(&leaf.code_separator.to_le_bytes());
         }
         Some(sha256::Hash::from_engine(engine).to_byte_array())
     }
@@ -197,8 +292,12 @@ fn twice(hash: sha256::Hash) -> [u8; 32] {
 }
 
 /// Peg-in and issuance bits of an outpoint, as they stand in its highest byte on the wire.
-fn outpoint_flag(input: &TxIn) -> u8 {
+pub(super) fn outpoint_flag(input: &TxIn) -> u8 {
     (u8::from(input.is_pegin) << 6) | (u8::from(input.has_issuance()) << 7)
+}
+
+fn script_hashes(outputs: &[TxOut]) -> Vec<sha256::Hash> {
+    outputs.iter().map(|output| sha256::Hash::hash(output.script_pubkey.as_bytes())).collect()
 }
 
 /// The issuance of an input, or one zero byte.
@@ -211,6 +310,6 @@ fn issuance_proofs(input: &TxIn) -> Vec<u8> {
 }
 
 /// Range proof, then surjection proof: the other way round than on the wire.
-fn proofs(output: &TxOut) -> Vec<u8> {
+pub(super) fn proofs(output: &TxOut) -> Vec<u8> {
     [serialize(&output.witness.rangeproof), serialize(&output.witness.surjection_proof)].concat()
 }

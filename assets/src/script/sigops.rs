@@ -2,67 +2,11 @@
 
 use elements::{Script, Transaction, TxOut};
 
-use super::spend::witness_program;
+use super::reader::Items;
+use super::verify::witness_program;
 
 const WITNESS_SCALE_FACTOR: u64 = 4;
 const MAX_MULTISIG_KEYS: u64 = 20;
-
-/// One step of a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Item<'a> {
-    pub(super) opcode: u8,
-    /// What it pushes; empty for other operations.
-    pub(super) data: &'a [u8],
-}
-
-/// The steps of a script. A push that is cut short gives `None` and ends it.
-#[derive(Clone, Debug)]
-pub(super) struct Items<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Items<'a> {
-    pub(super) fn new(script: &'a [u8]) -> Self {
-        Self { rest: script }
-    }
-
-    fn push(&mut self, opcode: u8, length: usize) -> Option<Item<'a>> {
-        let (data, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(Item { opcode, data })
-    }
-
-    fn step(&mut self, opcode: u8) -> Option<Item<'a>> {
-        let length = match opcode {
-            0..=75 => usize::from(opcode),
-            76 => usize::from(u8::from_le_bytes(self.prefix()?)),
-            77 => usize::from(u16::from_le_bytes(self.prefix()?)),
-            78 => usize::try_from(u32::from_le_bytes(self.prefix()?)).ok()?,
-            _ => 0,
-        };
-        self.push(opcode, length)
-    }
-
-    fn prefix<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (prefix, rest) = self.rest.split_first_chunk::<N>()?;
-        self.rest = rest;
-        Some(*prefix)
-    }
-}
-
-impl<'a> Iterator for Items<'a> {
-    type Item = Option<Item<'a>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (opcode, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        let item = self.step(*opcode);
-        if item.is_none() {
-            self.rest = &[];
-        }
-        Some(item)
-    }
-}
 
 /// Signature operations of a script by itself: every CHECKMULTISIG counts 20.
 pub(super) fn legacy_sigops(script: &[u8]) -> u64 {

@@ -45,10 +45,9 @@ fn spends_that_elementsd_accepts_are_accepted_and_what_they_sign_cannot_change()
         let error = verify_transaction(&context, &changed, &view).unwrap_err();
         let by_signature = !name.ends_with("c2");
         let expected = match error {
-            TxError::Script { vin: 0, source } if by_signature => matches!(
-                source,
-                ScriptError::BadSignature | ScriptError::BadSchnorrSignature | ScriptError::Multisig { .. }
-            ),
+            TxError::Script { vin: 0, source } if by_signature => {
+                matches!(source, ScriptError::EvalFalse | ScriptError::SchnorrSig)
+            }
             TxError::RangeProof { vout: 0 } => !by_signature,
             _ => false,
         };

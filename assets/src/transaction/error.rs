@@ -4,7 +4,7 @@ use elements::{AssetId, OutPoint};
 
 use crate::peg::PegError;
 use crate::proof::InvalidSurjectionProof;
-use crate::script::{ScriptError, UnsupportedKind};
+use crate::script::ScriptError;
 use crate::state::ViewError;
 
 /// What a refusal means for the future of the transaction.
@@ -200,8 +200,7 @@ impl TxError {
             Self::Unbalanced => "unbalanced",
             Self::PegoutOfWrongAsset { .. } => "pegout-of-wrong-asset",
             Self::BlindedPegout { .. } => "blinded-pegout",
-            Self::Script { source: ScriptError::Unsupported { kind }, .. } => unsupported_name(*kind),
-            Self::Script { .. } => "script",
+            Self::Script { source, .. } => source.name(),
             Self::View(_) => "state-unreadable",
         }
     }
@@ -223,23 +222,5 @@ impl TxError {
     /// Whether an output that it spends is not known (yet, or any more).
     pub fn is_missing_input(&self) -> bool {
         self.outlook() == Outlook::MissingInput
-    }
-}
-
-fn unsupported_name(kind: UnsupportedKind) -> &'static str {
-    match kind {
-        UnsupportedKind::Empty => "unsupported-script-empty",
-        UnsupportedKind::P2pkh => "unsupported-script-p2pkh",
-        UnsupportedKind::P2pk => "unsupported-script-p2pk",
-        UnsupportedKind::P2sh => "unsupported-script-p2sh",
-        UnsupportedKind::BareMultisig => "unsupported-script-bare-multisig",
-        UnsupportedKind::P2wshOther => "unsupported-script-p2wsh",
-        UnsupportedKind::TaprootScriptPath => "unsupported-script-taproot-script-path",
-        UnsupportedKind::Simplicity => "unsupported-script-simplicity",
-        UnsupportedKind::UnknownLeaf(_) => "unsupported-script-unknown-leaf",
-        UnsupportedKind::Anchor => "unsupported-script-anchor",
-        UnsupportedKind::UnknownWitness { .. } => "unsupported-script-unknown-witness",
-        UnsupportedKind::OpReturn => "unsupported-script-op-return",
-        UnsupportedKind::NonStandard => "unsupported-script-non-standard",
     }
 }
