@@ -15,6 +15,9 @@ use crate::process;
 /// everything that is built already.
 const PACKAGES: [&str; 3] = ["aquifer-functionary", "aquifer-wallet", "aquifer-tests"];
 
+/// Variables in which cargo tells a program that it runs about the program's own package.
+const OUR_PACKAGE: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_NAME"];
+
 /// Paths of the two programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binaries {
@@ -52,6 +55,14 @@ fn build() -> Result<Binaries, HarnessError> {
     if target.release {
         command.arg("--release");
     }
+    // What cargo told this program about its package would look to build scripts like a change, and rebuild a lot.
+    let about_us = env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        OUR_PACKAGE.iter().any(|prefix| name.starts_with(prefix))
+    });
+    about_us.for_each(|name| {
+        command.env_remove(name);
+    });
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).stderr(Stdio::inherit());
     let shown = process::shown(&command);
     let output = command.output().map_err(HarnessError::program("run", "cargo"))?;

@@ -12,6 +12,8 @@ pub mod demo;
 pub mod devnet;
 pub mod elementsd;
 pub mod error;
+pub mod forge;
+pub mod founding;
 pub mod interrupt;
 pub mod json;
 pub mod load;

@@ -14,7 +14,7 @@ mod status;
 mod tests;
 
 use std::future::Future;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -156,7 +156,10 @@ impl Logging {
             filter.or_else(|| config.map(|config| config.filter.clone())).unwrap_or_else(|| otherwise.to_owned());
         let filter = EnvFilter::try_new(&filter)
             .map_err(|error| CliError::Failed(format!("the log filter {filter:?} is wrong: {error}")))?;
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // Colours are for people; a file would keep their codes.
+        let colours = std::io::stderr().is_terminal();
+        let subscriber =
+            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
         // Fails only where this process logs already.
         let _started = match self.format.or(config.map(|config| config.format)).unwrap_or_default() {
             LogFormat::Text => subscriber.try_init(),

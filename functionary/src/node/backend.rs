@@ -172,7 +172,7 @@ impl NodeBackend {
                 pegout.confirmations = confirmations;
                 (PegoutState::Confirmed, String::new())
             }
-            None => (PegoutState::Batched, "this member has just started".into()),
+            None => (PegoutState::Batched, "the members are about to sign".into()),
         };
         Ok(pegout)
     }

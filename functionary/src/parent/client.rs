@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
-use bitcoin::{Amount, Block, BlockHash, OutPoint, Transaction, Txid};
+use bitcoin::{Amount, Block, BlockHash, OutPoint, Script, Transaction, Txid};
 use jsonrpc::http::bitreq_http;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 
 /// A local bitcoind answers in milliseconds, unless it is busy with a block.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// Reading all unspent outputs of the main chain takes minutes, on slow disks many.
+const SCAN_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 // Error codes of Bitcoin Core's RPC (`rpc/protocol.h`).
 const RPC_INVALID_ADDRESS_OR_KEY: i32 = -5;
@@ -144,6 +146,37 @@ pub enum Broadcast {
     Rejected(String),
 }
 
+/// What came of a look at all unspent outputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// Every unspent output with one of the scripts in the chain that ends at `tip`, with the height of its block.
+    Complete {
+        /// The best block when the scan began.
+        tip: ParentTip,
+        /// The outputs, in no order.
+        unspent: Vec<(OutPoint, u32)>,
+    },
+    /// Somebody has a scan running; bitcoind does one at a time.
+    Busy,
+    /// It was ended before it had seen everything.
+    Aborted,
+}
+
+#[derive(Deserialize)]
+struct ScanInfo {
+    success: bool,
+    height: u32,
+    bestblock: BlockHash,
+    unspents: Vec<UnspentInfo>,
+}
+
+#[derive(Deserialize)]
+struct UnspentInfo {
+    txid: Txid,
+    vout: u32,
+    height: u32,
+}
+
 #[derive(Deserialize)]
 struct ChainInfo {
     blocks: u32,
@@ -182,6 +215,7 @@ pub struct ParentClient {
     url: String,
     cookie_file: PathBuf,
     genesis: BlockHash,
+    call_limit: Duration,
     /// Built at the first call after a failure, with the login of that moment.
     connection: Mutex<Option<jsonrpc::client::Client>>,
 }
@@ -189,7 +223,14 @@ pub struct ParentClient {
 impl ParentClient {
     /// A client for the bitcoind at `url` (`http://host:port`). Nothing is asked yet.
     pub fn new(url: String, cookie_file: PathBuf, genesis: BlockHash) -> Self {
-        Self { url, cookie_file, genesis, connection: Mutex::new(None) }
+        Self { url, cookie_file, genesis, call_limit: CALL_LIMIT, connection: Mutex::new(None) }
+    }
+
+    /// A second client of the same bitcoind, with a connection of its own and the patience that a scan needs.
+    pub(super) fn for_scans(&self) -> Self {
+        let mut client = Self::new(self.url.clone(), self.cookie_file.clone(), self.genesis);
+        client.call_limit = SCAN_LIMIT;
+        client
     }
 
     /// The best block of a node that is on the right chain, has all its blocks and can look up transactions.
@@ -300,6 +341,39 @@ impl ParentClient {
         Ok(output.map(|output| output.confirmations))
     }
 
+    /// Looks through all unspent outputs of the best chain for these scripts. Takes minutes on the main chain.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`].
+    pub fn scan_unspent<'a>(&self, scripts: impl IntoIterator<Item = &'a Script>) -> Result<Scan, ParentError> {
+        let wanted: Vec<String> =
+            scripts.into_iter().map(|script| format!("raw({})", script.to_hex_string())).collect();
+        match self.call::<ScanInfo>("scantxoutset", &[json!("start"), json!(wanted)]) {
+            Ok(ScanInfo { success: false, .. }) => Ok(Scan::Aborted),
+            Ok(info) => {
+                let unspent = info.unspents.iter().map(|at| (OutPoint::new(at.txid, at.vout), at.height)).collect();
+                Ok(Scan::Complete { tip: ParentTip { height: info.height, hash: info.bestblock }, unspent })
+            }
+            // The code is that of a wrong parameter; only the text tells them apart.
+            Err(ParentError::Refused { code: RPC_INVALID_PARAMETER, message, .. })
+                if message.contains("already in progress") =>
+            {
+                Ok(Scan::Busy)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the scan that is running, whoever began it. Tells whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`].
+    pub fn abort_scan(&self) -> Result<bool, ParentError> {
+        self.call("scantxoutset", &[json!("abort")])
+    }
+
     /// bitcoind's fee estimate for confirmation within `blocks`, in satoshi per 1,000 virtual bytes; `None` while it has
     /// too little data.
     ///
@@ -380,7 +454,7 @@ impl ParentClient {
         let transport = bitreq_http::Builder::new()
             .url(&self.url)
             .map_err(|error| self.out_of_reach(error))?
-            .timeout(CALL_LIMIT)
+            .timeout(self.call_limit)
             .cookie_auth(login.trim())
             .build();
         Ok(jsonrpc::client::Client::with_transport(transport))

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::client::{ParentError, ParentTip};
 use super::deposits::find_deposits;
-use super::{FollowError, Parent, ParentState};
+use super::{FollowError, Parent, ParentState, lookback};
 
 /// Asks bitcoind for news until `stop` turns true or is dropped.
 pub(super) async fn run(parent: Parent, interval: Duration, mut stop: watch::Receiver<bool>) {
@@ -58,8 +58,7 @@ fn follow(parent: &Parent, tip: &ParentTip, stop: &watch::Receiver<bool>) -> Res
         let position = parent.store().position()?;
         let Some(position) = position else {
             // The first start: what came before has been watched by nobody.
-            parent.store().restart_at(tip)?;
-            parent.changed();
+            restart(parent, tip)?;
             return Ok(());
         };
         if position.hash == tip.hash || *stop.borrow() {
@@ -76,14 +75,14 @@ fn follow(parent: &Parent, tip: &ParentTip, stop: &watch::Receiver<bool>) -> Res
             // The chain moved between two questions.
             continue;
         }
-        let deposits = {
-            let watched = parent.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
-            find_deposits(&block, height, &watched)
-        };
+        // Held until the position has moved: who finds a script in both lists knows that every later block is searched.
+        let watched = parent.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let deposits = find_deposits(&block, height, &watched);
         for deposit in &deposits {
             tracing::info!(outpoint = %deposit.outpoint, amount_sat = deposit.amount_sat, height, "deposit seen");
         }
         parent.store().connect(&ParentTip { height, hash }, &deposits)?;
+        drop(watched);
         parent.changed();
     }
 }
@@ -99,31 +98,49 @@ fn take_back(parent: &Parent, position: &ParentTip) -> Result<(), FollowError> {
             .client
             .block_hash(height)?
             .ok_or_else(|| ParentError::Syncing(format!("its chain has become shorter than {height} blocks")))?;
-        parent.store().restart_at(&ParentTip { height, hash })?;
+        return restart(parent, &ParentTip { height, hash });
     }
     parent.changed();
     Ok(())
 }
 
-/// Keeps the follower alive; dropping it ends the task after the round it is in.
+/// Follows from a block on without knowing the ones below. Deposits in blocks that left the best chain are taken back
+/// here, and those that came with the blocks in their place are found by the look back.
+fn restart(parent: &Parent, tip: &ParentTip) -> Result<(), FollowError> {
+    let blocks = parent.store().deposit_blocks()?;
+    let mut stale = Vec::new();
+    for block in blocks {
+        if parent.shared.client.block_hash(block.height)? != Some(block.hash) {
+            stale.push(block.hash);
+        }
+    }
+    parent.store().restart_at(tip, &stale)?;
+    parent.changed();
+    Ok(())
+}
+
+/// Keeps the follower and the look back alive; dropping it ends their tasks after the round they are in.
 #[derive(Debug)]
 pub struct Following {
     stop: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<()>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
 }
 
 impl Following {
     pub(super) fn start(parent: Parent, interval: Duration, runtime: &tokio::runtime::Handle) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let task = runtime.spawn(run(parent, interval, stopped));
-        Self { stop, task }
+        let look_back = lookback::run(parent.clone(), interval, stopped.clone());
+        let tasks = [runtime.spawn(run(parent, interval, stopped)), runtime.spawn(look_back)];
+        Self { stop, tasks }
     }
 
-    /// Ends the task and waits for the round it is in.
+    /// Ends the tasks and waits for the rounds they are in; a look at all unspent outputs is broken off.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        if self.task.await.is_err() {
-            tracing::error!("the follower of the parent chain had failed before it was stopped");
+        for task in self.tasks {
+            if task.await.is_err() {
+                tracing::error!("a follower of the parent chain had failed before it was stopped");
+            }
         }
     }
 }

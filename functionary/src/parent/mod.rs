@@ -1,7 +1,8 @@
 //! The parent chain: this member's own bitcoind, its blocks and the deposits in them.
 //!
 //! [`Parent`] is a handle for all of the node. A task asks bitcoind regularly (and at once when [`Parent::refresh`] is
-//! called), tells whether it is healthy, and looks for deposits in new blocks. Everything else asks bitcoind when it is
+//! called), tells whether it is healthy, and looks for deposits in new blocks. Another one looks for deposits that were made
+//! before their scripts were watched here. Everything else asks bitcoind when it is
 //! called and therefore blocks: asynchronous code calls it on a thread for blocking work.
 //!
 //! Without a healthy bitcoind nothing here calls anything invalid: questions are answered with "unknown", and peg-ins and
@@ -10,6 +11,7 @@
 mod client;
 mod deposits;
 mod follower;
+mod lookback;
 mod store;
 
 use std::collections::HashMap;
@@ -19,13 +21,13 @@ use std::time::Duration;
 
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::{PegError, deposit_programs};
-use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
+use bitcoin::{BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
 use tokio::sync::{Notify, watch};
 
-pub use client::{BlockStatus, Broadcast, ParentClient, ParentError, ParentTip, TransactionStatus};
+pub use client::{BlockStatus, Broadcast, ParentClient, ParentError, ParentTip, Scan, TransactionStatus};
 pub use deposits::{DepositProgress, DepositStatus, DepthVerdict};
 pub use follower::Following;
-pub use store::{Deposit, ParentStore, ParentStoreError, SignedBatch};
+pub use store::{Deposit, ParentStore, ParentStoreError, SignedBatch, WatchChange};
 
 /// A payment of the federation shall be confirmed within this many blocks.
 const FEE_TARGET_BLOCKS: u16 = 6;
@@ -108,6 +110,8 @@ pub struct Parent {
 #[derive(Debug)]
 struct Shared {
     client: ParentClient,
+    /// For the look at all unspent outputs, which would keep the other one from its work.
+    scans: ParentClient,
     params: Arc<ChainParams>,
     state: watch::Sender<ParentState>,
     store: Mutex<ParentStore>,
@@ -132,9 +136,11 @@ impl Parent {
         let store = ParentStore::open(store)?;
         let watched = store.watched()?.into_iter().collect();
         let reason = "bitcoind has not been asked yet".to_owned();
+        let client = ParentClient::new(config.url, config.cookie_file, params.parent_genesis);
         let parent = Self {
             shared: Arc::new(Shared {
-                client: ParentClient::new(config.url, config.cookie_file, params.parent_genesis),
+                scans: client.for_scans(),
+                client,
                 params,
                 state: watch::Sender::new(ParentState::Unhealthy { reason }),
                 store: Mutex::new(store),
@@ -193,12 +199,13 @@ impl Parent {
     }
 
     /// Watches for deposits to the addresses of a claim script: those valid at `height` of our chain and those of the
-    /// epoch after it. The watch survives restarts. `paid_by` names a transaction that may have been mined before.
+    /// epoch after it. The watch survives restarts. Earlier deposits that are still unspent are found a while later, after
+    /// a look at all unspent outputs ([`Parent::looks_back`]); `paid_by` names a transaction that is looked up at once.
     ///
     /// # Errors
     ///
     /// The claim script has no deposit address; the watch cannot be stored. That bitcoind cannot be asked for `paid_by` is
-    /// no error: the caller asks again when the state is healthy.
+    /// no error: the look back finds it.
     pub fn watch_deposit(
         &self,
         claim_script: &elements::Script,
@@ -206,20 +213,35 @@ impl Parent {
         paid_by: Option<Txid>,
     ) -> Result<(), WatchError> {
         let scripts = self.deposit_scripts(claim_script, height)?;
-        let forgotten = self.store().watch(claim_script, &scripts)?;
-        {
+        let change = {
+            // Both at once: a script that waits for its look back is searched for in every block from now on.
             let mut watched = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
-            for script in forgotten {
-                watched.remove(&script);
+            let mut store = self.store();
+            let change = store.watch(claim_script, &scripts)?;
+            for script in &change.forgotten {
+                watched.remove(script);
             }
             watched.extend(scripts.iter().map(|script| (script.clone(), claim_script.clone())));
+            change
+        };
+        if change.added > 0 {
+            self.changed();
         }
         if let Some(txid) = paid_by
-            && let Err(error) = self.look_back(claim_script, &scripts, &txid)
+            && let Err(error) = lookback::take_in_transaction(self, claim_script, &scripts, &txid)
         {
             tracing::warn!(%txid, %error, "an earlier deposit could not be looked up");
         }
         Ok(())
+    }
+
+    /// Whether deposits to the addresses of a claim script that were made before the watch are still looked for.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn looks_back(&self, claim_script: &elements::Script) -> Result<bool, ParentStoreError> {
+        self.store().waits_for_look_back(claim_script)
     }
 
     /// The deposits to the addresses of a claim script that are in the best chain, oldest first.
@@ -342,42 +364,7 @@ impl Parent {
         Ok(scripts)
     }
 
-    /// Takes in the deposits of a transaction in a block that was scanned before.
-    fn look_back(
-        &self,
-        claim_script: &elements::Script,
-        scripts: &[ScriptBuf],
-        txid: &Txid,
-    ) -> Result<(), FollowError> {
-        let TransactionStatus::Confirmed { block: hash, .. } = self.transaction_status(txid)? else {
-            return Ok(());
-        };
-        let block = self.ask(|client| client.block(&hash))?;
-        let BlockStatus::Best { height, .. } = self.ask(|client| client.block_status(&hash))? else { return Ok(()) };
-        let wanted = scripts.iter().map(|script| (script.clone(), claim_script.clone())).collect();
-        let deposits = deposits_of_transaction(&block, height, &wanted, txid);
-        let mut store = self.store();
-        // A block that the follower has yet to scan is left to it, so that a reorganisation takes back what it removed.
-        if store.position()?.is_some_and(|position| position.height >= height) {
-            store.add_deposits(&deposits)?;
-            drop(store);
-            self.changed();
-        }
-        Ok(())
-    }
-
     fn changed(&self) {
         self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
-}
-
-fn deposits_of_transaction(
-    block: &Block,
-    height: u32,
-    wanted: &HashMap<ScriptBuf, elements::Script>,
-    txid: &Txid,
-) -> Vec<Deposit> {
-    let mut deposits = deposits::find_deposits(block, height, wanted);
-    deposits.retain(|deposit| deposit.outpoint.txid == *txid);
-    deposits
 }

@@ -45,6 +45,9 @@ CREATE TABLE batches (
     txid BLOB NOT NULL UNIQUE,
     signed BLOB NOT NULL
 );
+", "
+ALTER TABLE watched ADD COLUMN looked_back INTEGER; -- up to this height; NULL: earlier deposits are yet to be looked for
+CREATE INDEX watched_to_look_back ON watched (number) WHERE looked_back IS NULL;
 "];
 
 /// How many scanned blocks are remembered, to find where a reorganisation forked off.
@@ -106,6 +109,15 @@ pub struct SignedBatch {
     pub transaction: Transaction,
 }
 
+/// What a call of [`ParentStore::watch`] changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchChange {
+    /// How many of the scripts had not been watched before; earlier deposits to them are yet to be looked for.
+    pub added: usize,
+    /// Scripts that are no longer watched because there were too many.
+    pub forgotten: Vec<ScriptBuf>,
+}
+
 /// The open file.
 #[derive(Debug)]
 pub struct ParentStore {
@@ -153,15 +165,49 @@ impl ParentStore {
         row.map(|(height, hash)| Ok(ParentTip { height, hash: block_hash(&hash)? })).transpose()
     }
 
-    /// Starts the scan anew behind this block. Deposits above it are forgotten.
+    /// The block at a height, if it is among the last ones that were scanned.
     ///
     /// # Errors
     ///
     /// Every kind of [`ParentStoreError`].
-    pub fn restart_at(&mut self, tip: &ParentTip) -> Result<(), ParentStoreError> {
+    pub fn scanned(&self, height: u32) -> Result<Option<BlockHash>, ParentStoreError> {
+        let hash: Option<Vec<u8>> = self
+            .connection
+            .query_row("SELECT hash FROM scanned WHERE height = ?1", [height], |row| row.get(0))
+            .optional()?;
+        hash.map(|hash| block_hash(&hash)).transpose()
+    }
+
+    /// The blocks that hold deposits, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentStoreError`].
+    pub fn deposit_blocks(&self) -> Result<Vec<ParentTip>, ParentStoreError> {
+        let mut statement =
+            self.connection.prepare("SELECT DISTINCT height, block FROM deposits ORDER BY height DESC")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+        rows.map(|row| {
+            let (height, hash) = row?;
+            Ok(ParentTip { height, hash: block_hash(&hash)? })
+        })
+        .collect()
+    }
+
+    /// Starts the scan anew behind this block. Deposits above it and those in `stale` blocks are forgotten. Nobody has
+    /// scanned the blocks below for the scripts that are watched, so earlier deposits are looked for again.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentStoreError`].
+    pub fn restart_at(&mut self, tip: &ParentTip, stale: &[BlockHash]) -> Result<(), ParentStoreError> {
         let transaction = self.connection.transaction()?;
         transaction.execute("DELETE FROM scanned", [])?;
         transaction.execute("DELETE FROM deposits WHERE height > ?1", [tip.height])?;
+        for block in stale {
+            transaction.execute("DELETE FROM deposits WHERE block = ?1", [block.to_byte_array().as_slice()])?;
+        }
+        transaction.execute("UPDATE watched SET looked_back = NULL", [])?;
         insert_scanned(&transaction, tip)?;
         transaction.commit()?;
         Ok(())
@@ -210,7 +256,7 @@ impl ParentStore {
         Ok(())
     }
 
-    /// Watches for outputs with these scripts. Gives back scripts that are no longer watched because there were too many.
+    /// Watches for outputs with these scripts. New ones wait for a look at earlier blocks.
     ///
     /// # Errors
     ///
@@ -219,17 +265,17 @@ impl ParentStore {
         &mut self,
         claim_script: &elements::Script,
         scripts: &[ScriptBuf],
-    ) -> Result<Vec<ScriptBuf>, ParentStoreError> {
+    ) -> Result<WatchChange, ParentStoreError> {
+        let mut change = WatchChange::default();
         let transaction = self.connection.transaction()?;
         for script in scripts {
-            transaction.execute(
+            change.added += transaction.execute(
                 "INSERT INTO watched (claim_script, script) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 params![claim_script.as_bytes(), script.as_bytes()],
             )?;
         }
         let count: u32 = transaction.query_row("SELECT COUNT(*) FROM watched", [], |row| row.get(0))?;
         let surplus = count.saturating_sub(MAX_WATCHED_SCRIPTS);
-        let mut forgotten = Vec::new();
         if surplus > 0 {
             let mut statement = transaction.prepare(
                 "DELETE FROM watched WHERE number IN (
@@ -239,11 +285,61 @@ impl ParentStore {
                  ) RETURNING script",
             )?;
             for script in statement.query_map([surplus], |row| row.get::<_, Vec<u8>>(0))? {
-                forgotten.push(ScriptBuf::from_bytes(script?));
+                change.forgotten.push(ScriptBuf::from_bytes(script?));
             }
         }
         transaction.commit()?;
-        Ok(forgotten)
+        Ok(change)
+    }
+
+    /// Watched scripts, with their claim scripts, to which nobody has looked for earlier deposits yet; oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentStoreError`].
+    pub fn to_look_back(&self, limit: u32) -> Result<Vec<(ScriptBuf, elements::Script)>, ParentStoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT script, claim_script FROM watched WHERE looked_back IS NULL ORDER BY number LIMIT ?1")?;
+        let rows = statement.query_map([limit], read_watched)?;
+        rows.map(|row| row.map_err(Into::into)).collect()
+    }
+
+    /// Whether earlier deposits to the addresses of a claim script are yet to be looked for.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentStoreError`].
+    pub fn waits_for_look_back(&self, claim_script: &elements::Script) -> Result<bool, ParentStoreError> {
+        let waits = self.connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM watched WHERE claim_script = ?1 AND looked_back IS NULL)",
+            [claim_script.as_bytes()],
+            |row| row.get(0),
+        )?;
+        Ok(waits)
+    }
+
+    /// Adds all earlier deposits to these scripts, found in the blocks up to a height: the look back is done.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentStoreError`].
+    pub fn end_look_back<'a>(
+        &mut self,
+        scripts: impl IntoIterator<Item = &'a ScriptBuf>,
+        height: u32,
+        deposits: &[Deposit],
+    ) -> Result<(), ParentStoreError> {
+        let transaction = self.connection.transaction()?;
+        for deposit in deposits {
+            insert_deposit(&transaction, deposit)?;
+        }
+        for script in scripts {
+            transaction
+                .execute("UPDATE watched SET looked_back = ?2 WHERE script = ?1", params![script.as_bytes(), height])?;
+        }
+        transaction.commit()?;
+        Ok(())
     }
 
     /// All watched scripts with their claim scripts.
@@ -253,9 +349,7 @@ impl ParentStore {
     /// Every kind of [`ParentStoreError`].
     pub fn watched(&self) -> Result<Vec<(ScriptBuf, elements::Script)>, ParentStoreError> {
         let mut statement = self.connection.prepare("SELECT script, claim_script FROM watched")?;
-        let rows = statement.query_map([], |row| {
-            Ok((ScriptBuf::from_bytes(row.get(0)?), elements::Script::from(row.get::<_, Vec<u8>>(1)?)))
-        })?;
+        let rows = statement.query_map([], read_watched)?;
         rows.map(|row| row.map_err(Into::into)).collect()
     }
 
@@ -339,6 +433,11 @@ fn insert_deposit(transaction: &rusqlite::Transaction<'_>, deposit: &Deposit) ->
         .map(drop)
 }
 
+/// A script and its claim script.
+fn read_watched(row: &Row<'_>) -> rusqlite::Result<(ScriptBuf, elements::Script)> {
+    Ok((ScriptBuf::from_bytes(row.get(0)?), elements::Script::from(row.get::<_, Vec<u8>>(1)?)))
+}
+
 fn read_deposit(row: &Row<'_>, claim_script: &elements::Script) -> Result<Deposit, ParentStoreError> {
     let txid = Txid::from_slice(&row.get::<_, Vec<u8>>(0)?).map_err(|_| ParentStoreError::Damaged("txid"))?;
     let amount: i64 = row.get(2)?;
@@ -385,7 +484,7 @@ mod tests {
         let path = folder.path().join("parent.db");
         let mut store = ParentStore::open(&path)?;
         assert_eq!(store.position()?, None);
-        store.restart_at(&tip(10))?;
+        store.restart_at(&tip(10), &[])?;
         store.connect(&tip(11), &[deposit(11)])?;
         store.connect(&tip(12), &[deposit(12)])?;
         store.disconnect(12)?;

@@ -13,18 +13,12 @@ use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aquifer_assets::peg::PegoutRequest;
-use aquifer_assets::state::PeginClaim;
-use aquifer_federation::ceremony::Ceremony;
 use aquifer_federation::consensus::Timeouts;
-use aquifer_federation::federation::{Federation, FederationFile};
+use aquifer_federation::federation::Federation;
 use aquifer_federation::keys::{BlsShare, MemberSeed};
-use aquifer_federation::roster::{CardDetails, MemberCard, MemberIndex, Roster, Settings};
-use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
+use aquifer_federation::roster::MemberIndex;
 use aquifer_functionary::chain::judge::Judge;
-use aquifer_functionary::chain::parent::{
-    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
-};
+use aquifer_functionary::chain::parent::ParentChain;
 use aquifer_functionary::chain::{ChainError, Core, CoreParts, CoreStatus, Event, Pacing, SigningKeys, SystemClock};
 use aquifer_functionary::mempool::Mempool;
 use aquifer_functionary::store::consensus::ConsensusStore;
@@ -39,45 +33,8 @@ pub use audit::Audit;
 pub use bus::Bus;
 pub use gate::{Moment, StopAt};
 
-/// A chain without deposits and peg-outs has nothing to ask of Bitcoin.
-struct NoParent;
-
-impl ParentChain for NoParent {
-    fn deposit_depth(&self, _claim: &PeginClaim) -> DepthVerdict {
-        DepthVerdict::Unknown("this federation runs without Bitcoin".into())
-    }
-
-    fn propose_batch(&self, _coins: &[TreasuryCoin], _waiting: &[PegoutRequest]) -> Option<BatchPlan> {
-        None
-    }
-
-    fn judge_batch(
-        &self,
-        _batch: &bitcoin::Transaction,
-        _coins: &[TreasuryCoin],
-        _waiting: &[PegoutRequest],
-    ) -> BatchVerdict {
-        BatchVerdict::Unknown("this federation runs without Bitcoin".into())
-    }
-
-    fn sign_batch(&self, batch: FinalBatch, _record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
-        Err(PegoutError::Assembly(batch.height))
-    }
-
-    fn accept_signatures(
-        &self,
-        from: MemberIndex,
-        _height: u32,
-        _txid: &bitcoin::Txid,
-        _signatures: Vec<Vec<u8>>,
-    ) -> Result<Shares, PegoutError> {
-        Err(PegoutError::NoMember(from))
-    }
-
-    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)> {
-        Vec::new()
-    }
-}
+use crate::forge::DepthTable;
+use crate::founding::Founded;
 
 /// A running chain.
 struct Running {
@@ -105,24 +62,8 @@ impl LocalFederation {
     /// Makes a federation of `count` members from a seed: keys, ceremony, folders. Nothing runs yet.
     pub fn new(count: u16, seed: u64) -> Result<Self, Box<dyn std::error::Error>> {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let seeds: Vec<MemberSeed> = (0..count).map(|_| MemberSeed::generate(&mut rng)).collect();
-        let cards = seeds
-            .iter()
-            .enumerate()
-            .map(|(number, seed)| {
-                let details = CardDetails {
-                    name: format!("member-{number}"),
-                    peer_address: format!("127.0.0.1:{}", 20_000 + 2 * number),
-                    api_address: format!("127.0.0.1:{}", 20_001 + 2 * number),
-                    // Nothing is sent over TLS here; a card only needs bytes of its own that begin like DER ("0" is 0x30).
-                    tls_certificate: format!("0 certificate of member {number}, which nobody reads here").into_bytes(),
-                };
-                MemberCard::new(&seed.keys(), details)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let roster = Roster::new(Settings::default(), cards)?;
-        let (file, shares) = hold_ceremony(&roster, &seeds, &mut rng)?;
-        let federation = Arc::new(file.check()?);
+        let Founded { federation, seeds, shares } = Founded::new(count, &mut rng)?;
+        let federation = Arc::new(federation);
         let folder = tempfile::tempdir()?;
         let ledgers = (0..count).map(|number| folder.path().join(number.to_string())).collect::<Vec<_>>();
         for member in &ledgers {
@@ -151,7 +92,7 @@ impl LocalFederation {
         let ledger_path = member.folder.join("ledger.db");
         let ledger = LedgerStore::open(&ledger_path, &params, Arc::clone(&gate))?;
         let reader = Arc::new(LedgerReader::new(&ledger_path));
-        let parent: Arc<dyn ParentChain> = Arc::new(NoParent);
+        let parent: Arc<dyn ParentChain> = Arc::new(DepthTable::default());
         let mempool = Arc::new(Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&parent)));
         let judge = Judge {
             params,
@@ -300,34 +241,4 @@ fn wait_until(patience: Duration, condition: impl Fn() -> bool) -> Result<(), ()
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
-}
-
-/// Holds the ceremony among all members at once: everybody hears everything.
-fn hold_ceremony(
-    roster: &Roster,
-    seeds: &[MemberSeed],
-    rng: &mut ChaCha20Rng,
-) -> Result<(FederationFile, Vec<BlsShare>), Box<dyn std::error::Error>> {
-    let mut ceremonies = (0u16..)
-        .zip(seeds)
-        .map(|(index, seed)| Ceremony::new(roster.clone(), seed, MemberIndex(index), rng))
-        .collect::<Result<Vec<_>, _>>()?;
-    loop {
-        let mut moved = false;
-        for ceremony in &mut ceremonies {
-            moved |= ceremony.advance(rng)?;
-        }
-        let said: Vec<Vec<u8>> = ceremonies.iter().flat_map(Ceremony::messages).collect();
-        for ceremony in &mut ceremonies {
-            for message in &said {
-                moved |= ceremony.accept(message)?;
-            }
-        }
-        if !moved {
-            break;
-        }
-    }
-    let outcomes = ceremonies.iter().map(Ceremony::outcome).collect::<Option<Vec<_>>>().ok_or("no outcome")?;
-    let file = outcomes.first().map(|(file, _)| file.clone()).ok_or("no members")?;
-    Ok((file, outcomes.into_iter().map(|(_, share)| share).collect()))
 }

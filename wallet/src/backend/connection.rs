@@ -29,6 +29,7 @@ pub(super) type Client = LedgerClient<Channel>;
 pub(super) struct Connection {
     servers: Vec<Server>,
     current: usize,
+    switches: u64,
     open: Option<Client>,
     notice: Box<dyn Fn(&str) + Send>,
 }
@@ -55,12 +56,17 @@ impl Connection {
             let known = servers.iter().map(|server| server.name.clone()).collect();
             return Err(BackendError::UnknownServer { name: only.unwrap_or_default().to_owned(), known });
         }
-        Ok(Self { servers: chosen, current: 0, open: None, notice })
+        Ok(Self { servers: chosen, current: 0, switches: 0, open: None, notice })
     }
 
     /// Number of servers that can be tried.
     pub(super) fn len(&self) -> usize {
         self.servers.len()
+    }
+
+    /// How often it went to the next server: answers with the same number in between are from one server.
+    pub(super) fn switches(&self) -> u64 {
+        self.switches
     }
 
     /// Goes to the next server.
@@ -69,6 +75,7 @@ impl Connection {
             (self.notice)(&format!("{}: {reason}; trying the next server", server.name));
         }
         self.open = None;
+        self.switches += 1;
         self.current = (self.current + 1) % self.servers.len();
     }
 

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use elements::{BlockHash, BlockHeader, Script, Transaction, Txid};
 use lwk_wollet::clients::blocking::BlockchainBackend;
-use lwk_wollet::{Error as LwkError, History, Wollet};
+use lwk_wollet::{Error as LwkError, History, Update, Wollet};
 
 use super::BackendError;
 use super::ledger::Ledger;
@@ -13,19 +13,28 @@ use super::ledger::Ledger;
 impl Ledger {
     /// Brings a wallet up to date, over all addresses below `next_index` and the gap behind the last used one. A
     /// failure leaves the wallet as it was.
+    ///
+    /// All of it comes from one server, and from one that is not behind what was verified before: histories of a server
+    /// that lacks the last block would bring back coins that are spent.
     pub fn sync(&mut self, wollet: &mut Wollet, next_index: u32) -> Result<(), BackendError> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let update = match self.full_scan_to_index(wollet, next_index) {
-            Ok(update) => update,
-            Err(error) => {
-                let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
-                return Err(fault.unwrap_or_else(|| BackendError::Lwk(error.to_string())));
+        loop {
+            Ledger::tip(self)?;
+            let switches = self.connection().switches();
+            let update = self.scan(wollet, next_index)?;
+            if self.connection().switches() == switches {
+                return update.map_or(Ok(()), |update| {
+                    wollet.apply_update(update).map_err(|error| BackendError::Lwk(error.to_string()))
+                });
             }
-        };
-        match update {
-            None => Ok(()),
-            Some(update) => wollet.apply_update(update).map_err(|error| BackendError::Lwk(error.to_string())),
         }
+    }
+
+    fn scan(&mut self, wollet: &Wollet, next_index: u32) -> Result<Option<Update>, BackendError> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.full_scan_to_index(wollet, next_index).map_err(|error| {
+            let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+            fault.unwrap_or_else(|| BackendError::Lwk(error.to_string()))
+        })
     }
 
     /// LWK's errors have no room for ours: keep it, and hand LWK its words.

@@ -1,0 +1,55 @@
+//! Commitments and proofs from the secrets of an output.
+
+use elements::{RangeProof, Script, SurjectionProof, TxOutSecrets};
+use rand_chacha::ChaCha20Rng;
+use secp256k1_zkp::{Generator, PedersenCommitment, SECP256K1, SecretKey};
+
+use super::ForgeError;
+
+pub(super) fn generator(secrets: &TxOutSecrets) -> Generator {
+    Generator::new_blinded(SECP256K1, secrets.asset.into_tag(), secrets.asset_bf.into_inner())
+}
+
+/// The commitment to an amount.
+pub fn commitment(secrets: &TxOutSecrets) -> PedersenCommitment {
+    PedersenCommitment::new(SECP256K1, secrets.value, secrets.value_bf.into_inner(), generator(secrets))
+}
+
+/// Proves that the amount lies between `minimum` and about `minimum + 2^bits`, for this output script.
+///
+/// # Errors
+/// If it does not lie there.
+pub fn prove_range(
+    rng: &mut ChaCha20Rng,
+    secrets: &TxOutSecrets,
+    script: &Script,
+    minimum: u64,
+    bits: u8,
+) -> Result<RangeProof, ForgeError> {
+    Ok(RangeProof::new(
+        SECP256K1,
+        minimum,
+        commitment(secrets),
+        secrets.value,
+        secrets.value_bf.into_inner(),
+        &[],
+        script.as_bytes(),
+        SecretKey::new(rng),
+        0,
+        bits,
+        generator(secrets),
+    )?)
+}
+
+/// Proves that the output's asset is one of those that go in.
+///
+/// # Errors
+/// If it is not.
+pub fn prove_surjection(
+    rng: &mut ChaCha20Rng,
+    secrets: &TxOutSecrets,
+    incoming: &[TxOutSecrets],
+) -> Result<SurjectionProof, ForgeError> {
+    let targets: Vec<_> = incoming.iter().map(|secrets| secrets.surjection_inputs(SECP256K1)).collect();
+    Ok(SurjectionProof::new(SECP256K1, rng, secrets.asset, secrets.asset_bf, &targets)?)
+}
