@@ -55,26 +55,15 @@ pub fn check_block(
     view: &dyn ChainView,
     now: u32,
 ) -> Result<Effects, BlockError> {
-    check(params, tip, block, view, now, None)
+    check_block_with(params, tip, block, view, now, None)
 }
 
-/// The same, without looking again at scripts and proofs of transactions that `verdicts` remembers. The verdict is no
-/// other; the statements of a valid block are remembered.
+/// The same, without looking again at scripts and proofs of transactions that `verdicts` remembers, if there are any.
+/// The verdict is no other; the statements of a valid block are remembered.
 ///
 /// # Errors
 /// As [`check_block`].
 pub fn check_block_with(
-    params: &ChainParams,
-    tip: &ChainTip,
-    block: &Block,
-    view: &dyn ChainView,
-    now: u32,
-    verdicts: &dyn VerdictCache,
-) -> Result<Effects, BlockError> {
-    check(params, tip, block, view, now, Some(verdicts))
-}
-
-fn check(
     params: &ChainParams,
     tip: &ChainTip,
     block: &Block,

@@ -60,24 +60,15 @@ pub fn verify_transaction(
     transaction: &Transaction,
     view: &dyn ChainView,
 ) -> Result<Effects, TxError> {
-    verify(ctx, transaction, view, None)
+    verify_transaction_with(ctx, transaction, view, None)
 }
 
-/// The same, without looking again at scripts and proofs of a statement that `verdicts` remembers. The verdict is no
-/// other; a statement that holds is remembered.
+/// The same, without looking again at scripts and proofs of a statement that `verdicts` remembers, if there are any.
+/// The verdict is no other; a statement that holds is remembered.
 ///
 /// # Errors
 /// As [`verify_transaction`].
 pub fn verify_transaction_with(
-    ctx: &TxContext<'_>,
-    transaction: &Transaction,
-    view: &dyn ChainView,
-    verdicts: &dyn VerdictCache,
-) -> Result<Effects, TxError> {
-    verify(ctx, transaction, view, Some(verdicts))
-}
-
-fn verify(
     ctx: &TxContext<'_>,
     transaction: &Transaction,
     view: &dyn ChainView,
