@@ -23,4 +23,6 @@ pub use weight::{MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, stricter_block_weight}
 #[cfg(test)]
 mod check_tests;
 #[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
 mod signature_tests;

@@ -138,3 +138,5 @@ mod proof_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod valid_tests;
+#[cfg(test)]
+mod verdict_tests;
