@@ -17,3 +17,4 @@ pub mod proof;
 pub mod script;
 pub mod state;
 pub mod transaction;
+pub mod verdicts;

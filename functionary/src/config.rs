@@ -158,6 +158,9 @@ pub struct ConfigFile {
     /// Where the fees of this member's blocks go, an address of the chain; by default a key derived from its seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee_address: Option<elements::Address>,
+    /// Whether verdicts on scripts and proofs are remembered.
+    #[serde(default)]
+    pub verdicts: VerdictMemory,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -179,6 +182,18 @@ pub struct BitcoindConfig {
     pub url: String,
     /// The cookie file that bitcoind writes at each start.
     pub cookie_file: PathBuf,
+}
+
+/// Whether scripts and proofs of a transaction that were right when it arrived are checked again in its block. The
+/// verdict is the same; it takes longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictMemory {
+    /// What was checked is remembered.
+    #[default]
+    On,
+    /// Everything is checked every time.
+    Off,
 }
 
 /// What is logged, and how.
@@ -262,6 +277,7 @@ mod tests {
             api: Listen { listen: "127.0.0.1:7200".parse().unwrap() },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:18443".to_owned(), cookie_file: "/b/.cookie".into() },
             fee_address: None,
+            verdicts: VerdictMemory::Off,
             log: LogConfig::default(),
         };
         Config { data: DataDir::new(folder), file }

@@ -21,3 +21,4 @@ pub mod parent;
 pub mod peers;
 pub mod peg;
 pub mod store;
+pub mod verdicts;

@@ -1,7 +1,7 @@
 //! Judging a block: everything but the header's signatures, which come after the decision.
 //!
-//! The rules are Elements' for a chain with dynafed active. Cheap rules come first, so that a hostile block costs little
-//! before it is refused. In a few places the rules are stricter than Elements', which is safe for those who sign the
+//! The rules are Elements' for a chain with dynafed active. Cheap rules come first, for all transactions, and then scripts
+//! and proofs of all transactions over all cores, so that a hostile block costs little before it is refused. In a few places the rules are stricter than Elements', which is safe for those who sign the
 //! blocks, since what they accept every Elements node accepts:
 //!
 //! * no proposals of new parameters;
@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use elements::{AssetId, Block, BlockExtData, BlockHash, BlockHeader, Transaction, TxOut, Txid};
+use elements::{AssetId, Block, BlockExtData, BlockHash, BlockHeader, Transaction, Txid};
 
 use super::merkle::has_repeated_nodes;
 use super::overlay::Overlay;
@@ -20,7 +20,8 @@ use super::{
 };
 use crate::chain::ChainParams;
 use crate::state::{ChainView, Effects};
-use crate::transaction::{TxContext, TxError, sigop_cost, verify_transaction};
+use crate::transaction::{TxContext, TxError, examine, sigop_cost, verify_statements};
+use crate::verdicts::VerdictCache;
 
 /// How far a block may be ahead of the clock, in seconds.
 const MAX_FUTURE_SECONDS: u32 = 2 * 60 * 60;
@@ -54,6 +55,22 @@ pub fn check_block(
     view: &dyn ChainView,
     now: u32,
 ) -> Result<Effects, BlockError> {
+    check_block_with(params, tip, block, view, now, None)
+}
+
+/// The same, without looking again at scripts and proofs of transactions that `verdicts` remembers, if there are any.
+/// The verdict is no other; the statements of a valid block are remembered.
+///
+/// # Errors
+/// As [`check_block`].
+pub fn check_block_with(
+    params: &ChainParams,
+    tip: &ChainTip,
+    block: &Block,
+    view: &dyn ChainView,
+    now: u32,
+    verdicts: Option<&dyn VerdictCache>,
+) -> Result<Effects, BlockError> {
     check_header(params, tip, &block.header, now)?;
     let weight = stricter_block_weight(block);
     if weight > MAX_BLOCK_WEIGHT {
@@ -71,7 +88,7 @@ pub fn check_block(
     coinbase::check_form(coinbase, block.header.height)?;
     coinbase::check_witness_commitment(block, coinbase)?;
     check_unique(&txids, view)?;
-    check_contents(params, tip, block, view)
+    check_contents(params, tip, block, &txids, view, verdicts)
 }
 
 fn check_header(params: &ChainParams, tip: &ChainTip, header: &BlockHeader, now: u32) -> Result<(), BlockError> {
@@ -122,26 +139,29 @@ fn check_unique(txids: &[Txid], view: &dyn ChainView) -> Result<(), BlockError> 
     Ok(())
 }
 
-/// Verifies the transactions in order, then what the coinbase takes.
+/// Examines the transactions in order, then what the coinbase takes, and last all scripts and proofs together.
 fn check_contents(
     params: &ChainParams,
     tip: &ChainTip,
     block: &Block,
+    txids: &[Txid],
     view: &dyn ChainView,
+    verdicts: Option<&dyn VerdictCache>,
 ) -> Result<Effects, BlockError> {
     let (coinbase, transactions) = block.txdata.split_first().ok_or(BlockError::CoinbaseMissing)?;
     let context = TxContext { params, height: block.header.height, median_time_past: tip.median_time_past };
     let mut overlay = Overlay::new(view);
     let mut total = Effects::default();
+    let mut statements = Vec::with_capacity(transactions.len());
     let mut sigops = sigop_cost(coinbase, &[]);
     check_sigops(sigops)?;
-    for (position, tx) in (1..).zip(transactions) {
-        let mut effects = verify_transaction(&context, tx, &overlay).map_err(|error| match error {
-            TxError::View(error) => BlockError::View(error),
-            source => BlockError::Transaction { position, txid: tx.txid(), source: Box::new(source) },
-        })?;
-        sigops = sigops.saturating_add(sigop_cost(tx, &spent_outputs(params, tx, &effects)));
+    // The txids have the coinbase's too.
+    for (position, (tx, txid)) in (1..).zip(transactions.iter().zip(txids.iter().skip(1))) {
+        let (mut effects, statement) =
+            examine(&context, tx, *txid, &overlay).map_err(|error| refused(position, *txid, error))?;
+        sigops = sigops.saturating_add(sigop_cost(tx, statement.spent()));
         check_sigops(sigops)?;
+        statements.push(statement);
         overlay.apply(&effects);
         total.pegins.append(&mut effects.pegins);
         total.pegouts.append(&mut effects.pegouts);
@@ -150,10 +170,20 @@ fn check_contents(
         add_amounts(&mut total.burned, &effects.burned);
     }
     let collected = coinbase::check_amounts(coinbase, block.header.height, &total.fees)?;
+    // The coinbase has position 0 and makes no statement.
+    verify_statements(&statements, verdicts)
+        .map_err(|failure| refused(failure.index.saturating_add(1), failure.txid, failure.error))?;
     add_amounts(&mut total.burned, &collected.burned);
     (total.spent, total.created) = overlay.into_difference();
     total.created.extend(collected.created);
     Ok(total)
+}
+
+fn refused(position: usize, txid: Txid, error: TxError) -> BlockError {
+    match error {
+        TxError::View(error) => BlockError::View(error),
+        source => BlockError::Transaction { position, txid, source: Box::new(source) },
+    }
 }
 
 fn check_sigops(cost: u64) -> Result<(), BlockError> {
@@ -174,25 +204,4 @@ fn add_amounts(sums: &mut BTreeMap<AssetId, u64>, amounts: &BTreeMap<AssetId, u6
         let sum = sums.entry(*asset).or_default();
         *sum = sum.saturating_add(*amount);
     }
-}
-
-/// The outputs a verified transaction spends, in the order of its inputs. A peg-in spends an output of the deposit's
-/// amount to the claim script, as far as scripts can see.
-fn spent_outputs(params: &ChainParams, tx: &Transaction, effects: &Effects) -> Vec<TxOut> {
-    let pegin = |deposit: bitcoin::OutPoint| {
-        effects.pegins.iter().find(|claim| claim.deposit == deposit).map(|claim| TxOut {
-            asset: elements::confidential::Asset::Explicit(params.pegged_asset()),
-            value: elements::confidential::Value::Explicit(claim.amount_sat),
-            nonce: elements::confidential::Nonce::Null,
-            script_pubkey: claim.claim_script.clone(),
-            witness: elements::TxOutWitness::default(),
-        })
-    };
-    tx.input
-        .iter()
-        .filter_map(|input| match input.pegin_prevout() {
-            Some(deposit) => pegin(deposit),
-            None => effects.spent.get(&input.previous_output).map(|coin| coin.output.clone()),
-        })
-        .collect()
 }

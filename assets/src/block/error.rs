@@ -6,7 +6,7 @@ use crate::state::ViewError;
 use crate::transaction::TxError;
 
 /// A rule that a block breaks. Each variant is one rule.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
     /// The state could not be read: the block is neither valid nor invalid.
     #[error(transparent)]

@@ -12,7 +12,7 @@ mod template;
 mod weight;
 
 pub use certificate::{Certificate, CertificateError, CertificateKey, certificate_message};
-pub use check::{ChainTip, check_block};
+pub use check::{ChainTip, check_block, check_block_with};
 pub use dynafed::expected_current;
 pub use error::BlockError;
 pub use merkle::{merkle_branch, merkle_root, verify_merkle_branch, witness_commitment};
@@ -22,5 +22,7 @@ pub use weight::{MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, stricter_block_weight}
 
 #[cfg(test)]
 mod check_tests;
+#[cfg(test)]
+mod queue_tests;
 #[cfg(test)]
 mod signature_tests;

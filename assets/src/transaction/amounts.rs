@@ -3,13 +3,12 @@
 //! The balance is checked at once. Range proofs and surjection proofs, which take a thousand times as long, are only
 //! collected here; their checks do not depend on each other and run side by side.
 
-use elements::Transaction;
 use elements::confidential::{Asset, Value};
+use elements::{SurjectionProof, Transaction, TxOut};
 use secp256k1_zkp::{Generator, PedersenCommitment};
 
 use super::TxError;
 use super::error::IssuanceLeg;
-use super::inputs::Inputs;
 use super::issuance::{Issuance, range_statement};
 use crate::proof::{RangeStatement, SurjectionStatement, Tally, explicit_commitment, generator};
 use crate::script::is_unspendable;
@@ -17,13 +16,27 @@ use crate::script::is_unspendable;
 /// A proof to check, and where it stands.
 #[derive(Clone, Debug)]
 pub(super) enum ProofCheck<'a> {
-    IssuanceRange { vin: usize, leg: IssuanceLeg, statement: RangeStatement<'a> },
-    Range { vout: usize, may_be_zero: bool, statement: RangeStatement<'a> },
-    Surjection { vout: usize, statement: SurjectionStatement<'a> },
+    IssuanceRange {
+        vin: usize,
+        leg: IssuanceLeg,
+        statement: RangeStatement<'a>,
+    },
+    Range {
+        vout: usize,
+        may_be_zero: bool,
+        statement: RangeStatement<'a>,
+    },
+    /// Its targets are those of the whole transaction.
+    Surjection {
+        vout: usize,
+        proof: &'a SurjectionProof,
+        asset: Generator,
+    },
 }
 
 impl ProofCheck<'_> {
-    pub(super) fn run(&self) -> Result<(), TxError> {
+    /// Checks the proof; `targets` are those of [`Incoming`].
+    pub(super) fn run(&self, targets: &[Generator]) -> Result<(), TxError> {
         match *self {
             // The minimum does not matter: an issuance is bound to the empty script, which nobody can spend.
             Self::IssuanceRange { vin, leg, ref statement } => {
@@ -35,7 +48,8 @@ impl ProofCheck<'_> {
                 Ok(_) => Ok(()),
                 Err(_) => Err(TxError::RangeProof { vout }),
             },
-            Self::Surjection { vout, ref statement } => {
+            Self::Surjection { vout, proof, asset } => {
+                let statement = SurjectionStatement { proof, asset, targets };
                 statement.verify().map_err(|source| TxError::SurjectionProof { vout, source })
             }
         }
@@ -49,9 +63,9 @@ pub(super) struct Incoming {
 }
 
 /// Adds up what goes in: for each input the spent output, then the asset and the token that it issues.
-pub(super) fn incoming(inputs: &Inputs, issuances: &[Option<Issuance>]) -> Result<Incoming, TxError> {
+pub(super) fn incoming(spent: &[TxOut], issuances: &[Option<Issuance>]) -> Result<Incoming, TxError> {
     let mut incoming = Incoming { tally: Tally::default(), targets: Vec::new() };
-    for (vin, (spent, issuance)) in inputs.spent.iter().zip(issuances).enumerate() {
+    for (vin, (spent, issuance)) in spent.iter().zip(issuances).enumerate() {
         let generator = generator(&spent.asset).ok_or(TxError::NullCoin { vin })?;
         // Zero was refused when the input was looked up.
         let commitment = commitment(&spent.value, generator).ok_or(TxError::NullCoin { vin })?;
@@ -70,7 +84,7 @@ pub(super) fn incoming(inputs: &Inputs, issuances: &[Option<Issuance>]) -> Resul
 pub(super) fn check<'a>(
     transaction: &'a Transaction,
     issuances: &[Option<Issuance>],
-    incoming: &'a Incoming,
+    incoming: &Incoming,
 ) -> Result<Vec<ProofCheck<'a>>, TxError> {
     let mut tally = incoming.tally.clone();
     let mut surjections = Vec::new();
@@ -106,8 +120,7 @@ pub(super) fn check<'a>(
             Asset::Confidential(_) if proof.is_empty() => return Err(TxError::MissingSurjectionProof { vout }),
             Asset::Explicit(_) => {}
             Asset::Confidential(asset) => {
-                let statement = SurjectionStatement { proof, asset, targets: &incoming.targets };
-                surjections.push(ProofCheck::Surjection { vout, statement });
+                surjections.push(ProofCheck::Surjection { vout, proof, asset });
             }
         }
     }

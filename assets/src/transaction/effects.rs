@@ -2,7 +2,7 @@
 
 use elements::{OutPoint, Transaction, TxOut, TxOutWitness, Txid};
 
-use super::inputs::{Inputs, Source};
+use super::inputs::Source;
 use super::{TxContext, TxError};
 use crate::chain::ChainParams;
 use crate::peg::{parse_pegout, parse_pegout_script};
@@ -28,9 +28,9 @@ pub(super) fn check_pegouts(params: &ChainParams, transaction: &Transaction) -> 
 }
 
 /// Everything that a checked transaction changes, but for its issuances and fees.
-pub(super) fn of(ctx: &TxContext<'_>, transaction: &Transaction, txid: Txid, inputs: Inputs) -> Effects {
+pub(super) fn of(ctx: &TxContext<'_>, transaction: &Transaction, txid: Txid, sources: Vec<Source>) -> Effects {
     let mut effects = Effects::default();
-    for (input, source) in transaction.input.iter().zip(inputs.sources) {
+    for (input, source) in transaction.input.iter().zip(sources) {
         match source {
             Source::Coin(coin) => {
                 effects.spent.insert(input.previous_output, coin);
@@ -47,7 +47,7 @@ fn add_outputs(ctx: &TxContext<'_>, transaction: &Transaction, txid: Txid, effec
     for (vout, output) in (0u32..).zip(&transaction.output) {
         let outpoint = OutPoint::new(txid, vout);
         if !is_unspendable(&output.script_pubkey) {
-            let output = TxOut { witness: TxOutWitness::default(), ..output.clone() };
+            let output = without_proofs(output);
             effects.created.insert(outpoint, Coin { output, height: ctx.height, is_coinbase: false });
         } else if output.is_fee() {
             continue;
@@ -57,5 +57,16 @@ fn add_outputs(ctx: &TxContext<'_>, transaction: &Transaction, txid: Txid, effec
             let burned = effects.burned.entry(asset).or_default();
             *burned = burned.saturating_add(value);
         }
+    }
+}
+
+/// An output as the ledger keeps it; its proofs are not even copied.
+fn without_proofs(output: &TxOut) -> TxOut {
+    TxOut {
+        asset: output.asset,
+        value: output.value,
+        nonce: output.nonce,
+        script_pubkey: output.script_pubkey.clone(),
+        witness: TxOutWitness::default(),
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! [`verify_transaction`] checks every rule that does not need the block around the transaction: structure, inputs, lock
 //! times, fees, issuances, balance, proofs and scripts. It reads the ledger through a view and changes nothing; it is a
-//! pure function, so the mempool, a voting member and an auditor come to the same verdict, and no verdict is remembered.
+//! pure function, so the mempool, a voting member and an auditor come to the same verdict. [`verify_transaction_with`]
+//! comes to it faster where scripts and proofs of the very same statement were checked before ([`crate::verdicts`]).
 //!
 //! The rules are those of Elements with dynafed active; where ours are stricter, the place says so and why that is safe.
 //! Cheap rules come first. Of scripts and proofs, which are checked side by side, the first in the order of the
-//! transaction decides which error is reported, so errors are deterministic too.
+//! transaction decides which error is reported, so errors are deterministic too. A block has the checks of all its
+//! transactions done together.
 
 mod amounts;
+mod checks;
 mod effects;
 mod error;
 mod fees;
@@ -17,8 +20,7 @@ mod issuance;
 mod locktime;
 mod structure;
 
-use elements::{Transaction, TxOut};
-use rayon::prelude::*;
+use elements::{Transaction, TxOut, Txid};
 
 pub use crate::script::sigop_cost;
 pub use error::{IssuanceLeg, Outlook, TxError};
@@ -28,9 +30,9 @@ pub use issuance::issued_assets;
 pub use structure::decode;
 
 use crate::chain::ChainParams;
-use crate::script::{SighashData, verify_spend};
 use crate::state::{ChainView, Effects};
-use amounts::ProofCheck;
+use crate::verdicts::{RuleSet, VerdictCache};
+pub(crate) use checks::{Statement, verify as verify_statements};
 
 /// Most that an explicit value can be, in satoshi: 21 million coins.
 pub const MAX_MONEY: u64 = 2_100_000_000_000_000;
@@ -58,13 +60,40 @@ pub fn verify_transaction(
     transaction: &Transaction,
     view: &dyn ChainView,
 ) -> Result<Effects, TxError> {
+    verify_transaction_with(ctx, transaction, view, None)
+}
+
+/// The same, without looking again at scripts and proofs of a statement that `verdicts` remembers, if there are any.
+/// The verdict is no other; a statement that holds is remembered.
+///
+/// # Errors
+/// As [`verify_transaction`].
+pub fn verify_transaction_with(
+    ctx: &TxContext<'_>,
+    transaction: &Transaction,
+    view: &dyn ChainView,
+    verdicts: Option<&dyn VerdictCache>,
+) -> Result<Effects, TxError> {
+    let (effects, statement) = examine(ctx, transaction, transaction.txid(), view)?;
+    checks::verify(&[statement], verdicts).map_err(|failure| failure.error)?;
+    Ok(effects)
+}
+
+/// Checks every rule but balance, scripts and proofs, which are left in the statement. Only if that holds too is the
+/// transaction valid, and are these its effects.
+pub(crate) fn examine<'a>(
+    ctx: &TxContext<'_>,
+    transaction: &'a Transaction,
+    txid: Txid,
+    view: &dyn ChainView,
+) -> Result<(Effects, Statement<'a>), TxError> {
     structure::check(transaction)?;
     let fees = fees::check(transaction)?;
     effects::check_pegouts(ctx.params, transaction)?;
     let inputs = inputs::resolve(ctx, transaction, view)?;
     locktime::check(ctx, transaction, &inputs.sources, view)?;
     // Once for all inputs, so that the work stays linear in the size of the transaction.
-    let (pegged_asset, txid) = (ctx.params.pegged_asset(), transaction.txid());
+    let pegged_asset = ctx.params.pegged_asset();
     let issuances = transaction
         .input
         .iter()
@@ -72,27 +101,11 @@ pub fn verify_transaction(
         .enumerate()
         .map(|(vin, (input, spent))| issuance::resolve(pegged_asset, txid, vin, input, spent))
         .collect::<Result<Vec<_>, _>>()?;
-    let incoming = amounts::incoming(&inputs, &issuances)?;
-    let proofs = amounts::check(transaction, &issuances, &incoming)?;
-    let sighash = SighashData::new(transaction, &inputs.spent, ctx.params.genesis_hash());
-    run(&sighash, transaction.input.len(), &proofs)?;
 
-    let mut effects = effects::of(ctx, transaction, txid, inputs);
+    let mut effects = effects::of(ctx, transaction, txid, inputs.sources);
     effects.fees = fees;
-    effects.issuances = issuances.into_iter().flatten().map(|issuance| issuance.record).collect();
-    Ok(effects)
-}
-
-/// Checks all scripts and proofs side by side. The error of the first that fails, in order, is the one reported.
-fn run(sighash: &SighashData<'_>, inputs: usize, proofs: &[ProofCheck<'_>]) -> Result<(), TxError> {
-    let scripts = (0..inputs)
-        .into_par_iter()
-        .map(|vin| verify_spend(sighash, vin).map_err(|source| TxError::Script { vin, source }));
-    let proofs = proofs.par_iter().map(ProofCheck::run);
-    match scripts.chain(proofs).find_map_first(Result::err) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
+    effects.issuances = issuances.iter().flatten().map(|issuance| issuance.record.clone()).collect();
+    Ok((effects, Statement { rules: RuleSet::of(ctx.params), transaction, txid, spent: inputs.spent, issuances }))
 }
 
 /// The outputs that a checked transaction spends, in the order of its inputs, with the claim script for peg-ins: what
@@ -125,3 +138,5 @@ mod proof_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod valid_tests;
+#[cfg(test)]
+mod verdict_tests;

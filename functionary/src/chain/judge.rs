@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use aquifer_assets::block::{BlockError, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block, check_block};
+use aquifer_assets::block::{BlockError, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block, check_block_with};
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::state::Effects;
 use aquifer_assets::transaction::fee_in;
@@ -127,7 +127,7 @@ impl Judge {
         let mut transactions = self.transactions();
         for _ in 0..2 {
             let body = self.assemble(&tip, transactions, batch.as_ref());
-            match check_block(&self.params, &chain_tip(&tip), &body.block, &snapshot, self.clock.now()) {
+            match self.check(&tip, &body, &snapshot) {
                 Ok(effects) => return Ok(Examined { body, effects, batch }),
                 Err(error) => {
                     tracing::warn!(%error, "what waits does not make a valid block: verifying it again");
@@ -140,14 +140,17 @@ impl Judge {
         }
         // Nothing that waits may stop the chain: an empty block is always valid.
         let body = self.assemble(&tip, Vec::new(), batch.as_ref());
-        let effects =
-            check_block(&self.params, &chain_tip(&tip), &body.block, &snapshot, self.clock.now()).map_err(|error| {
-                StoreError::Inconsistent {
-                    file: "ledger.db".into(),
-                    reason: format!("an empty block on it is not valid: {error}"),
-                }
-            })?;
+        let effects = self.check(&tip, &body, &snapshot).map_err(|error| StoreError::Inconsistent {
+            file: "ledger.db".into(),
+            reason: format!("an empty block on it is not valid: {error}"),
+        })?;
         Ok(Examined { body, effects, batch })
+    }
+
+    /// The rules of the ledger. What the mempool has verified is not verified again.
+    fn check(&self, tip: &Tip, body: &Body, snapshot: &Snapshot<'_>) -> Result<Effects, BlockError> {
+        let (tip, now) = (chain_tip(tip), self.clock.now());
+        check_block_with(&self.params, &tip, &body.block, snapshot, now, self.mempool.verdicts())
     }
 
     fn transactions(&self) -> Vec<Transaction> {
@@ -194,7 +197,7 @@ impl Judge {
     pub fn examine(&self, body: Body, scrutiny: Scrutiny) -> Result<Verdict, StoreError> {
         let snapshot = self.ledger.snapshot()?;
         let tip = snapshot.tip()?;
-        let effects = match check_block(&self.params, &chain_tip(&tip), &body.block, &snapshot, self.clock.now()) {
+        let effects = match self.check(&tip, &body, &snapshot) {
             Ok(effects) => effects,
             Err(BlockError::View(error)) => {
                 return Err(StoreError::Inconsistent { file: "ledger.db".into(), reason: error.0 });

@@ -14,13 +14,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::check_pegin;
 use aquifer_assets::state::{Effects, ViewError};
-use aquifer_assets::transaction::{TxContext, TxError, discount_vsize, verify_transaction};
+use aquifer_assets::transaction::{TxContext, TxError, discount_vsize, verify_transaction_with};
+use aquifer_assets::verdicts::VerdictCache;
 use elements::{OutPoint, Script, Transaction, Txid};
 use tokio::sync::watch;
 
 use crate::chain::parent::{DepthVerdict, ParentChain};
 use crate::store::StoreError;
 use crate::store::ledger::{LedgerReader, Tip};
+use crate::verdicts::Verdicts;
 use view::PoolView;
 
 /// Least fee, in satoshi per 1,000 vbytes of the discounted size: 0.1 sat/vB, as in Elements.
@@ -173,6 +175,7 @@ pub struct Mempool {
     params: ChainParams,
     ledger: Arc<LedgerReader>,
     parent: Arc<dyn ParentChain>,
+    verdicts: Option<Arc<Verdicts>>,
     pool: Mutex<Pool>,
     changes: watch::Sender<u64>,
 }
@@ -189,9 +192,20 @@ pub struct Candidate {
 }
 
 impl Mempool {
-    /// An empty pool over the ledger.
+    /// An empty pool over the ledger, which remembers no verdicts.
     pub fn new(params: ChainParams, ledger: Arc<LedgerReader>, parent: Arc<dyn ParentChain>) -> Self {
-        Mempool { params, ledger, parent, pool: Mutex::default(), changes: watch::Sender::new(0) }
+        Mempool { params, ledger, parent, verdicts: None, pool: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+
+    /// Has it remember the verdicts on what it admits, so that scripts and proofs are not checked again in a block.
+    #[must_use]
+    pub fn remembering(self, verdicts: Arc<Verdicts>) -> Self {
+        Mempool { verdicts: Some(verdicts), ..self }
+    }
+
+    /// The verdicts that are remembered, if any are.
+    pub fn verdicts(&self) -> Option<&dyn VerdictCache> {
+        self.verdicts.as_deref().map(|verdicts| -> &dyn VerdictCache { verdicts })
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {
@@ -229,7 +243,7 @@ impl Mempool {
         pool.refuse_conflicts(&transaction)?;
         let tip = ledger.tip()?;
         let view = PoolView { ledger: &ledger, pool: &pool, next_height: tip.height.saturating_add(1) };
-        let effects = verify_transaction(&self.context(&tip), &transaction, &view)?;
+        let effects = verify_transaction_with(&self.context(&tip), &transaction, &view, self.verdicts())?;
         let paid_sat = effects.fees.get(&self.params.pegged_asset()).copied().unwrap_or(0);
         let vsize = u64::try_from(discount_vsize(&transaction)).unwrap_or(u64::MAX);
         let needed_sat = vsize.saturating_mul(MIN_FEE_RATE_SAT_PER_KVB).div_ceil(1_000);
@@ -336,7 +350,7 @@ impl Mempool {
         for entry in waiting {
             let view = PoolView { ledger: &ledger, pool: &pool, next_height: tip.height.saturating_add(1) };
             let txid = entry.transaction.txid();
-            match verify_transaction(&self.context(&tip), &entry.transaction, &view) {
+            match verify_transaction_with(&self.context(&tip), &entry.transaction, &view, self.verdicts()) {
                 Ok(effects) => {
                     let transaction = Arc::unwrap_or_clone(entry.transaction);
                     pool.insert(txid, transaction, effects, entry.weight, entry.fee_sat);

@@ -31,7 +31,7 @@ use crate::ceremony::CeremonyArchive;
 use crate::chain::judge::Judge;
 use crate::chain::parent::ParentChain;
 use crate::chain::{ChainError, Clock, Core, CoreParts, CoreStatus, Event, Network, Pacing, SigningKeys, SystemClock};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, VerdictMemory};
 use crate::files::FileError;
 use crate::identity::{FederationMember, IdentityError, Member};
 use crate::mempool::{Mempool, MempoolError};
@@ -42,6 +42,7 @@ use crate::store::consensus::{BodyReader, ConsensusStore};
 use crate::store::ledger::{LedgerReader, LedgerStore};
 use crate::store::signer::SignerStore;
 use crate::store::{OpenGate, StoreError};
+use crate::verdicts::Verdicts;
 
 /// Events that may wait for the chain's thread. Peers' messages wait at the network when it is full.
 const EVENT_QUEUE: usize = 4_096;
@@ -116,7 +117,11 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let (driver, driving) = PegoutDriver::start(driver_config, parent.clone(), &runtime);
     let bitcoin: Arc<dyn ParentChain> =
         Arc::new(bitcoin::BitcoinParent::new(parent.clone(), driver.clone(), Arc::clone(&params)));
-    let mempool = Arc::new(Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&bitcoin)));
+    let mempool = Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&bitcoin));
+    let mempool = Arc::new(match config.file.verdicts {
+        VerdictMemory::On => mempool.remembering(Arc::new(Verdicts::default())),
+        VerdictMemory::Off => mempool,
+    });
 
     let (events, queue) = sync_channel(EVENT_QUEUE);
     let (peer_events, mut from_peers) = mpsc::channel(PEER_QUEUE);
