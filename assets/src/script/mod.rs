@@ -40,6 +40,8 @@ pub use spend::{is_unspendable, verify_spend, verify_spend_under};
 pub use verify::verify_script;
 
 #[cfg(test)]
+mod family_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod vector_tests;

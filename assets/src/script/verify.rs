@@ -167,10 +167,10 @@ fn verify_taproot(
         [signature] => return schnorr::check(checker, &spend, signature, program),
         [ref stack @ .., script, control] => (stack, script, control),
     };
-    let (first, internal, path) = split_control(control).ok_or(ScriptError::TaprootWrongControlSize(control.len()))?;
-    let leaf_version = first & 0xfe;
+    let control = ControlBlock::parse(control).ok_or(ScriptError::TaprootWrongControlSize(control.len()))?;
+    let leaf_version = control.first & 0xfe;
     let leaf_hash = tagged(b"TapLeaf/elements", &[&[leaf_version], &serialize(&script.to_vec())]);
-    if !is_committed(program, internal, first & 1, path, leaf_hash) {
+    if !control.commits(program, leaf_hash) {
         return Err(ScriptError::WitnessProgramMismatch);
     }
     match leaf_version {
@@ -193,31 +193,38 @@ fn verify_taproot(
     }
 }
 
-/// Leaf version and parity, internal key, and the path to the root. `None` if the control block has a wrong size.
-fn split_control(control: &[u8]) -> Option<(u8, &[u8; 32], &[[u8; CONTROL_NODE]])> {
-    let (base, path) = control.split_at_checked(CONTROL_BASE)?;
-    let (first, internal) = base.split_first()?;
-    let (path, rest) = path.as_chunks();
-    (rest.is_empty() && path.len() <= MAX_CONTROL_NODES).then_some((*first, internal.try_into().ok()?, path))
+/// Where a leaf stands in the tree of a Taproot output.
+struct ControlBlock<'a> {
+    /// The leaf version, with the parity of the output key in the lowest bit.
+    first: u8,
+    internal_key: &'a [u8; 32],
+    /// What the leaf is hashed with on the way to the root.
+    path: &'a [[u8; CONTROL_NODE]],
 }
 
-/// Whether the program is the internal key, tweaked by the root of the tree that the leaf is in.
-fn is_committed(
-    program: &[u8; 32],
-    internal: &[u8; 32],
-    parity: u8,
-    path: &[[u8; CONTROL_NODE]],
-    leaf: sha256::Hash,
-) -> bool {
-    let root = path.iter().fold(leaf.to_byte_array(), |hash, node| {
-        let (lower, higher) = if hash < *node { (&hash, node) } else { (node, &hash) };
-        tagged(b"TapBranch/elements", &[lower, higher]).to_byte_array()
-    });
-    let tweak = tagged(b"TapTweak/elements", &[internal, &root]).to_byte_array();
-    let parity = if parity == 0 { Parity::Even } else { Parity::Odd };
-    match (XOnlyPublicKey::from_slice(internal), XOnlyPublicKey::from_slice(program), Scalar::from_be_bytes(tweak)) {
-        (Ok(internal), Ok(program), Ok(tweak)) => internal.tweak_add_check(SECP256K1, &program, parity, tweak),
-        _ => false,
+impl<'a> ControlBlock<'a> {
+    /// `None` if the size is wrong.
+    fn parse(control: &'a [u8]) -> Option<Self> {
+        let (base, path) = control.split_at_checked(CONTROL_BASE)?;
+        let (first, internal_key) = base.split_first()?;
+        let (path, rest) = path.as_chunks();
+        let internal_key = internal_key.try_into().ok()?;
+        (rest.is_empty() && path.len() <= MAX_CONTROL_NODES).then_some(Self { first: *first, internal_key, path })
+    }
+
+    /// Whether the program is the internal key, tweaked by the root of the tree that the leaf is in.
+    fn commits(&self, program: &[u8; 32], leaf: sha256::Hash) -> bool {
+        let root = self.path.iter().fold(leaf.to_byte_array(), |hash, node| {
+            let (lower, higher) = if hash < *node { (&hash, node) } else { (node, &hash) };
+            tagged(b"TapBranch/elements", &[lower, higher]).to_byte_array()
+        });
+        let tweak = tagged(b"TapTweak/elements", &[self.internal_key, &root]).to_byte_array();
+        let parity = if self.first & 1 == 0 { Parity::Even } else { Parity::Odd };
+        let keys = (XOnlyPublicKey::from_slice(self.internal_key), XOnlyPublicKey::from_slice(program));
+        match (keys, Scalar::from_be_bytes(tweak)) {
+            ((Ok(internal), Ok(program)), Ok(tweak)) => internal.tweak_add_check(SECP256K1, &program, parity, tweak),
+            _ => false,
+        }
     }
 }
 

@@ -60,3 +60,10 @@ pub(super) fn execute(machine: &mut Machine<'_>, runs: bool) -> Result<(), Scrip
         other => Err(ScriptError::BadOpcode(other)),
     }
 }
+
+#[cfg(test)]
+mod introspection_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
