@@ -118,7 +118,7 @@ fn identifiers_of_assets_are_those_of_elements() {
     // The pegged asset of a custom chain without options: its entropy is made like that of any issuance.
     let commit = hex::decode("ff044db9d9bd6adcfc5c5ed45f5f2e87c1ae7e114ccd29a547638d5e739a25f7").unwrap();
     let parent = hex::decode("06226e46111a0b59caaf126043eb5bbf28c34f3a5e332a1fc7b2b73cf188910f").unwrap();
-    let txid = elements::Txid::from_byte_array(commit.try_into().unwrap());
+    let txid = Txid::from_byte_array(commit.try_into().unwrap());
     let mut input = elements::TxIn { previous_output: elements::OutPoint::new(txid, 0), ..Default::default() };
     input.asset_issuance.asset_entropy = elements::AssetEntropy::from_byte_array(parent.try_into().unwrap());
     input.asset_issuance.amount = elements::confidential::Value::Explicit(1);
