@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{BitcoindConfig, Config, ConfigFile, Listen, LogConfig};
+use crate::config::{BitcoindConfig, Config, ConfigFile, Listen, LogConfig, MempoolConfig};
 use crate::files::{self, Access};
 use crate::identity::FederationMember;
 use crate::peers::{CeremonySource, PeerService, Peers};
@@ -85,6 +85,7 @@ impl Members {
             api: Listen { listen: self.listen[member] },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:1".to_owned(), cookie_file: "none".into() },
             fee_address: None,
+            mempool: MempoolConfig::default(),
             log: LogConfig::default(),
         };
         Config { data: self.data(member), file }

@@ -9,7 +9,7 @@ use rand::rngs::OsRng;
 use serde_json::json;
 
 use super::{CliError, Output};
-use crate::config::{BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig};
+use crate::config::{BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig};
 use crate::files::{self, Access, FileError};
 use crate::identity::Member;
 
@@ -60,6 +60,7 @@ impl Arguments {
             api: Listen { listen: listen(self.api_listen, &self.api_address)? },
             bitcoind: BitcoindConfig { url: self.bitcoind_url, cookie_file },
             fee_address: None,
+            mempool: MempoolConfig::default(),
             log: LogConfig::default(),
         };
         data.make()?;
