@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{self, Access, FileError};
+use crate::mempool::Limits;
 
 /// The folder could not be used, or its configuration is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +138,7 @@ impl DataDir {
         self.0.join("network.json")
     }
 
-    /// A database by its name: `ledger`, `consensus`, `signer`, `parent`.
+    /// A database by its name: `ledger`, `consensus`, `signer`, `parent`, `mempool`.
     pub fn database(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.db"))
     }
@@ -161,6 +162,9 @@ pub struct ConfigFile {
     /// Whether verdicts on scripts and proofs are remembered.
     #[serde(default)]
     pub verdicts: VerdictMemory,
+    /// How much may wait for a block.
+    #[serde(default)]
+    pub mempool: MempoolConfig,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -194,6 +198,32 @@ pub enum VerdictMemory {
     On,
     /// Everything is checked every time.
     Off,
+}
+
+/// How much may wait for a block, and how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MempoolConfig {
+    /// Memory that waiting transactions may take, in megabytes.
+    pub max_megabytes: u32,
+    /// How long a transaction may wait, in hours.
+    pub expiry_hours: u32,
+}
+
+impl Default for MempoolConfig {
+    fn default() -> Self {
+        Self { max_megabytes: 300, expiry_hours: 336 }
+    }
+}
+
+impl MempoolConfig {
+    /// The same as the mempool takes them.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            memory_bytes: u64::from(self.max_megabytes).saturating_mul(1_000_000),
+            expiry_s: self.expiry_hours.saturating_mul(3_600),
+        }
+    }
 }
 
 /// What is logged, and how.
@@ -278,6 +308,7 @@ mod tests {
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:18443".to_owned(), cookie_file: "/b/.cookie".into() },
             fee_address: None,
             verdicts: VerdictMemory::Off,
+            mempool: MempoolConfig::default(),
             log: LogConfig::default(),
         };
         Config { data: DataDir::new(folder), file }

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{BitcoindConfig, Config, ConfigFile, Listen, LogConfig, VerdictMemory};
+use crate::config::{BitcoindConfig, Config, ConfigFile, Listen, LogConfig, MempoolConfig, VerdictMemory};
 use crate::files::{self, Access};
 use crate::identity::FederationMember;
 use crate::peers::{CeremonySource, PeerService, Peers};
@@ -86,6 +86,7 @@ impl Members {
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:1".to_owned(), cookie_file: "none".into() },
             fee_address: None,
             verdicts: VerdictMemory::default(),
+            mempool: MempoolConfig::default(),
             log: LogConfig::default(),
         };
         Config { data: self.data(member), file }

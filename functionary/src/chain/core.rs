@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use aquifer_assets::block::MAX_BLOCK_WEIGHT;
 use aquifer_federation::consensus::{BlockId, ConsensusMessage, Engine, EngineError, Members, Timeouts, VoteSlot};
 use aquifer_federation::federation::Federation;
 use aquifer_federation::keys::{BlsShare, MemberKeys};
@@ -296,8 +297,9 @@ impl Core {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         self.send(member, Kind::Hello(hello));
-        for transaction in self.judge.mempool.all() {
-            self.send(member, Kind::Transaction(elements::encode::serialize(&*transaction).into()));
+        // What the next block would hold. More would only crowd its queue; this member proposes the rest in its turn.
+        for candidate in self.judge.mempool.candidates(MAX_BLOCK_WEIGHT) {
+            self.send(member, Kind::Transaction(elements::encode::serialize(&*candidate.transaction).into()));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use rand::rngs::OsRng;
 use serde_json::json;
 
 use super::{CliError, Output};
-use crate::config::{BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, VerdictMemory};
+use crate::config::{BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig, VerdictMemory};
 use crate::files::{self, Access, FileError};
 use crate::identity::Member;
 
@@ -61,6 +61,7 @@ impl Arguments {
             bitcoind: BitcoindConfig { url: self.bitcoind_url, cookie_file },
             fee_address: None,
             verdicts: VerdictMemory::default(),
+            mempool: MempoolConfig::default(),
             log: LogConfig::default(),
         };
         data.make()?;

@@ -1,137 +1,58 @@
 //! Transactions that wait for a block.
 //!
 //! Every transaction is verified in full, once, against the final state and what already waits, before it is admitted or
-//! passed on. Two waiting transactions never spend the same output and never claim the same deposit: the first stays.
-//! Admission and the connection of a block exclude each other, so that a verdict always belongs to one state.
+//! passed on. What waits is of a form that Elements relays, pays at least the floor, and together makes valid blocks:
 //!
-//! The pool is a cache: losing it at a restart loses no money, wallets and members send again what is not in a block.
+//! * Two waiting transactions never spend the same output and never claim the same deposit. The first stays, unless it
+//!   offered to be replaced and the second pays for it ([`ReplacementError`]).
+//! * A transaction waits only with everything that it depends on. What goes takes with it what depends on it.
+//! * Admission and the connection of a block exclude each other, so that a verdict always belongs to one state.
+//!
+//! The pool is bounded in memory and time ([`Limits`]), and its families are ([`MAX_ANCESTORS`] and the like). It is a cache:
+//! losing it loses no money, wallets and members send again what is not in a block. [`keeper`] brings it over a restart.
 
+mod error;
+mod eviction;
+pub mod keeper;
+mod packages;
+mod policy;
+mod pool;
+mod replacement;
 mod view;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use aquifer_assets::block::MAX_BLOCK_SIGOPS_COST;
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::check_pegin;
-use aquifer_assets::state::{Effects, ViewError};
-use aquifer_assets::transaction::{TxContext, TxError, discount_vsize, verify_transaction_with};
+use aquifer_assets::state::Effects;
+use aquifer_assets::transaction::{TxContext, TxError, fee_in, spent_outputs, verify_transaction_with};
 use aquifer_assets::verdicts::VerdictCache;
-use elements::{OutPoint, Script, Transaction, Txid};
+use elements::{Script, Transaction, Txid};
 use tokio::sync::watch;
 
 use crate::chain::parent::{DepthVerdict, ParentChain};
+use crate::chain::{Clock, SystemClock};
 use crate::store::StoreError;
-use crate::store::ledger::{LedgerReader, Tip};
-use crate::verdicts::Verdicts;
+use crate::store::ledger::{LedgerReader, Snapshot, Tip};
+use pool::{Entry, Pool, Verified};
+use replacement::Replacement;
 use view::PoolView;
 
-/// Least fee, in satoshi per 1,000 vbytes of the discounted size: 0.1 sat/vB, as in Elements.
-pub const MIN_FEE_RATE_SAT_PER_KVB: u64 = 100;
-/// Heaviest transaction that is admitted, in weight units: Elements' limit for standard transactions.
-pub const MAX_TRANSACTION_WEIGHT: u64 = 400_000;
-/// Transactions that may wait at one time.
-pub const MAX_TRANSACTIONS: usize = 5_000;
+use crate::verdicts::Verdicts;
 
-/// Why a transaction is not admitted.
-#[derive(Debug, thiserror::Error)]
-pub enum MempoolError {
-    /// It breaks a rule of the ledger, or an input does not exist.
-    #[error("{0}")]
-    Invalid(#[from] TxError),
-    /// Another waiting transaction spends the same output.
-    #[error("input {vin} spends {outpoint}, which the waiting transaction {by} already spends")]
-    Conflict {
-        /// The input.
-        vin: usize,
-        /// What it spends.
-        outpoint: OutPoint,
-        /// Who was first.
-        by: Txid,
-    },
-    /// Another waiting transaction claims the same deposit.
-    #[error("input {vin} claims the deposit {deposit}, which the waiting transaction {by} already claims")]
-    ClaimConflict {
-        /// The input.
-        vin: usize,
-        /// The deposit.
-        deposit: bitcoin::OutPoint,
-        /// Who was first.
-        by: Txid,
-    },
-    /// The fee is below the floor.
-    #[error("the fee of {paid_sat} sat is below {needed_sat} sat, the least for {vsize} discounted vbytes")]
-    FeeTooLow {
-        /// Fee paid, in satoshi.
-        paid_sat: u64,
-        /// Fee needed, in satoshi.
-        needed_sat: u64,
-        /// Discounted size, in vbytes.
-        vsize: u64,
-    },
-    /// It is heavier than a standard transaction.
-    #[error("the transaction weighs {weight} units, at most {MAX_TRANSACTION_WEIGHT} are relayed")]
-    TooHeavy {
-        /// Its weight.
-        weight: u64,
-    },
-    /// A peg-in whose deposit is not deep enough.
-    #[error("the deposit {deposit} has {confirmations} confirmations on Bitcoin, {needed} are needed: claim it later")]
-    DepositTooShallow {
-        /// The deposit.
-        deposit: bitcoin::OutPoint,
-        /// Confirmations so far.
-        confirmations: u32,
-        /// Confirmations needed.
-        needed: u32,
-    },
-    /// A peg-in whose deposit is in no block of the best chain.
-    #[error("the deposit {deposit} is not in Bitcoin's best chain")]
-    DepositNotFound {
-        /// The deposit.
-        deposit: bitcoin::OutPoint,
-    },
-    /// Bitcoin cannot be asked now.
-    #[error("the deposit {deposit} cannot be checked now: {reason}; try again later or through another member")]
-    ParentUnavailable {
-        /// The deposit.
-        deposit: bitcoin::OutPoint,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Too many transactions wait.
-    #[error("{MAX_TRANSACTIONS} transactions are waiting already; try again after the next block")]
-    Full,
-    /// The ledger could not be read.
-    #[error("{0}")]
-    Store(#[from] StoreError),
-}
+pub use error::{Contested, MempoolError, PackageLimit};
+pub use eviction::Limits;
+pub use packages::{MAX_ANCESTOR_VSIZE, MAX_ANCESTORS, MAX_DESCENDANT_VSIZE, MAX_DESCENDANTS};
+pub use policy::{
+    DUST_FEE_RATE_SAT_PER_KVB, INCREMENTAL_FEE_RATE_SAT_PER_KVB, MAX_DATA_SCRIPT_SIZE, MAX_SCRIPT_SIG_SIZE,
+    MAX_SIGOP_COST, MAX_TRANSACTION_WEIGHT, MIN_BASE_SIZE, MIN_FEE_RATE_SAT_PER_KVB, NonStandard,
+};
+pub use replacement::{MAX_REPLACED, ReplacementError};
 
-impl MempoolError {
-    /// A stable name for logs and answers.
-    pub fn name(&self) -> &'static str {
-        match self {
-            MempoolError::Invalid(error) => error.name(),
-            MempoolError::Conflict { .. } => "mempool-conflict",
-            MempoolError::ClaimConflict { .. } => "mempool-claim-conflict",
-            MempoolError::FeeTooLow { .. } => "fee-too-low",
-            MempoolError::TooHeavy { .. } => "too-heavy",
-            MempoolError::DepositTooShallow { .. } => "deposit-too-shallow",
-            MempoolError::DepositNotFound { .. } => "deposit-not-found",
-            MempoolError::ParentUnavailable { .. } => "parent-unavailable",
-            MempoolError::Full => "mempool-full",
-            MempoolError::Store(_) => "store",
-        }
-    }
-
-    /// Whether the same transaction may be admitted at another time or by another member.
-    pub fn is_temporary(&self) -> bool {
-        match self {
-            MempoolError::Invalid(error) => error.is_missing_input(),
-            MempoolError::FeeTooLow { .. } | MempoolError::TooHeavy { .. } => false,
-            _ => true,
-        }
-    }
-}
+/// Signature operation cost kept free for the coinbase of a block.
+const RESERVED_SIGOP_COST: u64 = 400;
 
 /// What came of a submission.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -153,28 +74,13 @@ impl Admission {
     }
 }
 
-pub(crate) struct Entry {
-    transaction: Arc<Transaction>,
-    effects: Effects,
-    weight: u64,
-    fee_sat: u64,
-    arrival: u64,
-}
-
-#[derive(Default)]
-pub(crate) struct Pool {
-    entries: HashMap<Txid, Entry>,
-    spends: HashMap<OutPoint, Txid>,
-    claims: HashMap<bitcoin::OutPoint, Txid>,
-    arrivals: BTreeMap<u64, Txid>,
-    next_arrival: u64,
-}
-
 /// The waiting transactions of one member.
 pub struct Mempool {
     params: ChainParams,
     ledger: Arc<LedgerReader>,
     parent: Arc<dyn ParentChain>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
     verdicts: Option<Arc<Verdicts>>,
     pool: Mutex<Pool>,
     changes: watch::Sender<u64>,
@@ -192,9 +98,30 @@ pub struct Candidate {
 }
 
 impl Mempool {
-    /// An empty pool over the ledger, which remembers no verdicts.
+    /// An empty pool over the ledger, with the usual limits and the machine's clock, which remembers no verdicts.
     pub fn new(params: ChainParams, ledger: Arc<LedgerReader>, parent: Arc<dyn ParentChain>) -> Self {
-        Mempool { params, ledger, parent, verdicts: None, pool: Mutex::default(), changes: watch::Sender::new(0) }
+        Mempool {
+            params,
+            ledger,
+            parent,
+            clock: Arc::new(SystemClock),
+            limits: Limits::default(),
+            verdicts: None,
+            pool: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// Bounds it otherwise.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Mempool { limits, ..self }
+    }
+
+    /// Has it go by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Mempool { clock, ..self }
     }
 
     /// Has it remember the verdicts on what it admits, so that scripts and proofs are not checked again in a block.
@@ -218,42 +145,94 @@ impl Mempool {
         self.changes.subscribe()
     }
 
+    /// The least fee rate that is admitted now, in satoshi per 1,000 vbytes of the discounted size.
+    pub fn min_fee_rate_sat_per_kvb(&self) -> u64 {
+        self.floor(&mut self.lock(), self.clock.now())
+    }
+
+    fn floor(&self, pool: &mut Pool, now: u32) -> u64 {
+        let memory = pool.memory();
+        pool.floor.rate(now, memory, self.limits.memory_bytes)
+    }
+
     /// Verifies a transaction in full and admits it. Asks Bitcoin where it claims deposits: may block for a while.
+    ///
+    /// # Errors
+    /// [`MempoolError`] with the first reason; nothing has changed then, except by [`MempoolError::Full`].
     pub fn submit(&self, transaction: Transaction) -> Result<Admission, MempoolError> {
-        let txid = transaction.txid();
+        self.submit_since(transaction, self.clock.now())
+    }
+
+    /// The same for a transaction that was admitted in an earlier run, in seconds since 1970.
+    fn submit_since(&self, transaction: Transaction, admitted_at: u32) -> Result<Admission, MempoolError> {
+        let (txid, now) = (transaction.txid(), self.clock.now());
         if self.lock().entries.contains_key(&txid) {
             return Ok(Admission::Known(txid));
         }
-        let weight = u64::try_from(transaction.weight()).unwrap_or(u64::MAX);
-        if weight > MAX_TRANSACTION_WEIGHT {
-            return Err(MempoolError::TooHeavy { weight });
+        let waited_s = now.saturating_sub(admitted_at);
+        if waited_s > self.limits.expiry_s {
+            return Err(MempoolError::Expired { waited_s, most_s: self.limits.expiry_s });
         }
         self.check_deposits(&transaction)?;
         let mut pool = self.lock();
         if pool.entries.contains_key(&txid) {
             return Ok(Admission::Known(txid));
         }
-        if pool.entries.len() >= MAX_TRANSACTIONS {
-            return Err(MempoolError::Full);
-        }
         let ledger = self.ledger.snapshot()?;
         if ledger.place(&txid)?.is_some() {
             return Ok(Admission::Final(txid));
         }
-        pool.refuse_conflicts(&transaction)?;
-        let tip = ledger.tip()?;
-        let view = PoolView { ledger: &ledger, pool: &pool, next_height: tip.height.saturating_add(1) };
-        let effects = verify_transaction_with(&self.context(&tip), &transaction, &view, self.verdicts())?;
-        let paid_sat = effects.fees.get(&self.params.pegged_asset()).copied().unwrap_or(0);
-        let vsize = u64::try_from(discount_vsize(&transaction)).unwrap_or(u64::MAX);
-        let needed_sat = vsize.saturating_mul(MIN_FEE_RATE_SAT_PER_KVB).div_ceil(1_000);
-        if paid_sat < needed_sat {
-            return Err(MempoolError::FeeTooLow { paid_sat, needed_sat, vsize });
-        }
-        pool.insert(txid, transaction, effects, weight, paid_sat);
+        let floor = self.floor(&mut pool, now);
+        let (replacement, verified) = self.examine(&pool, &ledger, transaction, floor, admitted_at)?;
+        pool.take_families(replacement.doomed);
+        pool.insert(txid, verified);
+        let pushed_out = eviction::make_room(&mut pool, &self.limits, now);
+        let kept = pool.entries.contains_key(&txid);
+        let floor = self.floor(&mut pool, now);
         drop(pool);
+        if !pushed_out.is_empty() {
+            tracing::debug!(count = pushed_out.len(), "the mempool is full: pushed out what pays least");
+        }
         self.changed();
-        Ok(Admission::New(txid))
+        if kept { Ok(Admission::New(txid)) } else { Err(MempoolError::Full { rate_sat_per_kvb: floor }) }
+    }
+
+    /// Everything that decides on a transaction, cheap things first, without changing anything.
+    fn examine(
+        &self,
+        pool: &Pool,
+        ledger: &Snapshot<'_>,
+        transaction: Transaction,
+        floor: u64,
+        admitted_at: u32,
+    ) -> Result<(Replacement, Verified), MempoolError> {
+        let policy_asset = self.params.pegged_asset();
+        policy::check_form(&transaction, policy_asset)?;
+        let replacement = Replacement::of(pool, &transaction)?;
+        let fee_sat = fee_in(&transaction, policy_asset);
+        let check_fee = |vsize| {
+            require_fee(fee_sat, vsize, floor)?;
+            Ok::<_, MempoolError>(replacement.check_fee(pool, fee_sat, vsize)?)
+        };
+        // Without signature operations, which only the spent outputs tell: proofs are not checked for nothing.
+        check_fee(policy::Measure::of(&transaction, 0).discounted_vsize)?;
+        let tip = ledger.tip()?;
+        let view = PoolView { ledger, pool, without: &replacement.doomed, next_height: tip.height.saturating_add(1) };
+        let effects = self.verify(&tip, &transaction, &view)?;
+        let spent = spent_outputs(&self.context(&tip), &transaction, &effects).unwrap_or_default();
+        let measure = policy::check_spends(&transaction, &spent, self.params.genesis_hash())?;
+        check_fee(measure.discounted_vsize)?;
+        packages::check_limits(pool, &transaction, measure, &replacement.doomed)?;
+        let transaction = Arc::new(transaction);
+        Ok((replacement, Verified { transaction, effects, measure, fee_sat, admitted_at }))
+    }
+
+    /// The rules of the ledger: the one place where the pool asks for them.
+    fn verify(&self, tip: &Tip, transaction: &Transaction, view: &PoolView<'_>) -> Result<Effects, MempoolError> {
+        match verify_transaction_with(&self.context(tip), transaction, view, self.verdicts()) {
+            Err(TxError::View(error)) => Err(error.into()),
+            other => Ok(other?),
+        }
     }
 
     fn changed(&self) {
@@ -288,32 +267,23 @@ impl Mempool {
         Ok(())
     }
 
-    /// The transactions for a block of at most `max_weight` units: by arrival, which keeps parents before children.
+    /// The transactions for a block of at most `max_weight` units, parents before children: those first that pay the
+    /// highest rate together with what they depend on.
     pub fn candidates(&self, max_weight: u64) -> Vec<Candidate> {
         let pool = self.lock();
-        let mut total = 0u64;
-        let mut skipped = HashSet::new();
-        let mut chosen = Vec::new();
-        for txid in pool.arrivals.values() {
-            let Some(entry) = pool.entries.get(txid) else { continue };
-            let misses_parent =
-                entry.transaction.input.iter().any(|input| skipped.contains(&input.previous_output.txid));
-            if misses_parent || total.saturating_add(entry.weight) > max_weight {
-                skipped.insert(*txid);
-                continue;
-            }
-            total = total.saturating_add(entry.weight);
-            chosen.push(Candidate {
-                transaction: Arc::clone(&entry.transaction),
-                weight: entry.weight,
-                fee_sat: entry.fee_sat,
-            });
-        }
-        chosen
+        let sigop_cost = MAX_BLOCK_SIGOPS_COST.saturating_sub(RESERVED_SIGOP_COST);
+        let chosen = packages::select(&pool, packages::Room { weight: max_weight, sigop_cost });
+        let entries = chosen.iter().filter_map(|txid| pool.entries.get(txid));
+        let candidates = entries.map(|entry| Candidate {
+            transaction: Arc::clone(&entry.transaction),
+            weight: entry.measure.weight,
+            fee_sat: entry.fee_sat,
+        });
+        candidates.collect()
     }
 
-    /// Connects a final block: runs `write`, then drops what the block includes or contradicts. Nothing is admitted
-    /// meanwhile.
+    /// Connects a final block: runs `write`, then drops what the block includes or contradicts, and what has waited too
+    /// long. Nothing is admitted meanwhile.
     pub fn connect<T>(
         &self,
         included: &[Txid],
@@ -328,10 +298,14 @@ impl Mempool {
         let mut contradicted: Vec<Txid> = Vec::new();
         contradicted.extend(effects.spent.keys().filter_map(|outpoint| pool.spends.get(outpoint)));
         contradicted.extend(effects.pegins.iter().filter_map(|claim| pool.claims.get(&claim.deposit)));
-        for txid in contradicted {
-            pool.take_with_descendants(txid);
-        }
+        pool.take_families(contradicted);
+        let now = self.clock.now();
+        let expired = eviction::expire(&mut pool, &self.limits, now);
+        pool.floor.block_connected(now);
         drop(pool);
+        for txid in expired {
+            tracing::info!(%txid, "dropped from the mempool: it has waited too long");
+        }
         self.changed();
         Ok(result)
     }
@@ -342,18 +316,15 @@ impl Mempool {
         let mut pool = self.lock();
         let ledger = self.ledger.snapshot()?;
         let tip = ledger.tip()?;
-        let waiting: Vec<Entry> = {
-            let order: Vec<Txid> = pool.arrivals.values().copied().collect();
-            order.iter().filter_map(|txid| pool.take(txid)).collect()
-        };
         let mut dropped = Vec::new();
-        for entry in waiting {
-            let view = PoolView { ledger: &ledger, pool: &pool, next_height: tip.height.saturating_add(1) };
-            let txid = entry.transaction.txid();
-            match verify_transaction_with(&self.context(&tip), &entry.transaction, &view, self.verdicts()) {
+        for (txid, entry) in pool.drain() {
+            let without = HashSet::new();
+            let view =
+                PoolView { ledger: &ledger, pool: &pool, without: &without, next_height: tip.height.saturating_add(1) };
+            match self.verify(&tip, &entry.transaction, &view) {
                 Ok(effects) => {
-                    let transaction = Arc::unwrap_or_clone(entry.transaction);
-                    pool.insert(txid, transaction, effects, entry.weight, entry.fee_sat);
+                    let Entry { transaction, measure, fee_sat, admitted_at, .. } = entry;
+                    pool.insert(txid, Verified { transaction, effects, measure, fee_sat, admitted_at });
                 }
                 Err(error) => dropped.push((txid, error.to_string())),
             }
@@ -368,10 +339,14 @@ impl Mempool {
         self.lock().entries.get(txid).map(|entry| Arc::clone(&entry.transaction))
     }
 
-    /// All waiting transactions, by arrival.
-    pub fn all(&self) -> Vec<Arc<Transaction>> {
-        let pool = self.lock();
-        pool.arrivals.values().filter_map(|txid| pool.entries.get(txid)).map(|e| Arc::clone(&e.transaction)).collect()
+    /// A waiting transaction and when it was admitted, in seconds since 1970.
+    fn admitted(&self, txid: &Txid) -> Option<(Arc<Transaction>, u32)> {
+        self.lock().entries.get(txid).map(|entry| (Arc::clone(&entry.transaction), entry.admitted_at))
+    }
+
+    /// Names of all waiting transactions, by arrival.
+    pub fn txids(&self) -> Vec<Txid> {
+        self.lock().arrivals.values().copied().collect()
     }
 
     /// The waiting transactions that pay to or spend from a script, by arrival.
@@ -396,55 +371,20 @@ impl Mempool {
     }
 }
 
-impl Pool {
-    fn refuse_conflicts(&self, transaction: &Transaction) -> Result<(), MempoolError> {
-        for (vin, input) in transaction.input.iter().enumerate() {
-            if let Some(deposit) = input.pegin_prevout() {
-                if let Some(by) = self.claims.get(&deposit) {
-                    return Err(MempoolError::ClaimConflict { vin, deposit, by: *by });
-                }
-            } else if let Some(by) = self.spends.get(&input.previous_output) {
-                return Err(MempoolError::Conflict { vin, outpoint: input.previous_output, by: *by });
-            }
-        }
-        Ok(())
+/// The fee must reach the fixed floor, and the rolling one while it is higher.
+fn require_fee(paid_sat: u64, vsize: u64, floor: u64) -> Result<(), MempoolError> {
+    let needed_sat = policy::fee_at(MIN_FEE_RATE_SAT_PER_KVB, vsize);
+    if paid_sat < needed_sat {
+        return Err(MempoolError::FeeTooLow {
+            paid_sat,
+            needed_sat,
+            vsize,
+            rate_sat_per_kvb: MIN_FEE_RATE_SAT_PER_KVB,
+        });
     }
-
-    fn insert(&mut self, txid: Txid, transaction: Transaction, effects: Effects, weight: u64, fee_sat: u64) {
-        self.next_arrival = self.next_arrival.wrapping_add(1);
-        let arrival = self.next_arrival;
-        self.spends.extend(effects.spent.keys().map(|outpoint| (*outpoint, txid)));
-        self.claims.extend(effects.pegins.iter().map(|claim| (claim.deposit, txid)));
-        self.arrivals.insert(arrival, txid);
-        self.entries.insert(txid, Entry { transaction: Arc::new(transaction), effects, weight, fee_sat, arrival });
+    let needed_sat = policy::fee_at(floor, vsize);
+    if paid_sat < needed_sat {
+        return Err(MempoolError::BelowFloor { paid_sat, needed_sat, vsize, rate_sat_per_kvb: floor });
     }
-
-    fn take(&mut self, txid: &Txid) -> Option<Entry> {
-        let entry = self.entries.remove(txid)?;
-        for outpoint in entry.effects.spent.keys() {
-            self.spends.remove(outpoint);
-        }
-        for claim in &entry.effects.pegins {
-            self.claims.remove(&claim.deposit);
-        }
-        self.arrivals.remove(&entry.arrival);
-        Some(entry)
-    }
-
-    fn take_with_descendants(&mut self, txid: Txid) {
-        let mut doomed = vec![txid];
-        while let Some(txid) = doomed.pop() {
-            if let Some(entry) = self.take(&txid) {
-                let made = entry.effects.created.keys();
-                doomed.extend(made.filter_map(|outpoint| self.spends.get(outpoint)));
-            }
-        }
-    }
-}
-
-/// Reading the ledger failed while a transaction was judged.
-impl From<ViewError> for MempoolError {
-    fn from(error: ViewError) -> Self {
-        MempoolError::Store(StoreError::Inconsistent { file: "ledger.db".into(), reason: error.0 })
-    }
+    Ok(())
 }

@@ -22,7 +22,7 @@ use crate::api::{
     SubmitError, Supply, TransactionStatus,
 };
 use crate::chain::CoreStatus;
-use crate::mempool::{Admission, MIN_FEE_RATE_SAT_PER_KVB, Mempool, MempoolError};
+use crate::mempool::{Admission, Mempool, MempoolError};
 use crate::parent::{DepositProgress, Parent, ParentState};
 use crate::peers::Peers;
 use crate::peg::{BatchState, PegoutDriver};
@@ -213,7 +213,7 @@ impl LedgerBackend for NodeBackend {
                     height: status.peer_height(index),
                 })
                 .collect(),
-            min_fee_rate_sat_per_kvb: MIN_FEE_RATE_SAT_PER_KVB,
+            min_fee_rate_sat_per_kvb: mempool.min_fee_rate_sat_per_kvb(),
             round: status.round(),
         })
     }
@@ -233,7 +233,10 @@ impl LedgerBackend for NodeBackend {
             }
             Err(MempoolError::Store(error)) => Err(SubmitError::Backend(error.into())),
             Err(error) => {
-                let text = format!("{}: {error}", error.name());
+                let text = match error.elements_reason().filter(|reason| *reason != error.name()) {
+                    Some(reason) => format!("{} ({reason}): {error}", error.name()),
+                    None => format!("{}: {error}", error.name()),
+                };
                 Err(if error.is_temporary() { SubmitError::NotNow(text) } else { SubmitError::Invalid(text) })
             }
         }

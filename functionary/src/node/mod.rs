@@ -34,6 +34,7 @@ use crate::chain::{ChainError, Clock, Core, CoreParts, CoreStatus, Event, Networ
 use crate::config::{Config, ConfigError, VerdictMemory};
 use crate::files::FileError;
 use crate::identity::{FederationMember, IdentityError, Member};
+use crate::mempool::keeper::Keeper;
 use crate::mempool::{Mempool, MempoolError};
 use crate::parent::{Parent, ParentConfig, ParentStoreError};
 use crate::peers::{PeerEvent, Peers, PeersError};
@@ -117,7 +118,10 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let (driver, driving) = PegoutDriver::start(driver_config, parent.clone(), &runtime);
     let bitcoin: Arc<dyn ParentChain> =
         Arc::new(bitcoin::BitcoinParent::new(parent.clone(), driver.clone(), Arc::clone(&params)));
-    let mempool = Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&bitcoin));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mempool = Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&bitcoin))
+        .with_clock(Arc::clone(&clock))
+        .with_limits(config.file.mempool.limits());
     let mempool = Arc::new(match config.file.verdicts {
         VerdictMemory::On => mempool.remembering(Arc::new(Verdicts::default())),
         VerdictMemory::Off => mempool,
@@ -144,7 +148,6 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let peers = running.peers.clone();
     let network: Arc<dyn Network> = Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
     let status = Arc::new(CoreStatus::default());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fee_script = match &config.file.fee_address {
         Some(address) => address.script_pubkey(),
         None => own_fee_script(&member),
@@ -207,6 +210,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         async move { api.serve(&identity, backend, stop).await }
     });
     let waking = tokio::spawn(wake_chain(mempool.changes(), Arc::clone(&mempool), events.clone(), stop.clone()));
+    let keeping = Keeper::start(data.database("mempool"), Arc::clone(&mempool), stop.clone());
     let pumping = tokio::spawn({
         let (events, mempool, peers) = (events.clone(), Arc::clone(&mempool), peers.clone());
         async move {
@@ -232,6 +236,8 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     following.stop().await;
     let served = serving.await;
     let peers_ended = running.ended().await;
+    // It ends by itself; that the last of what waits is written may fail like any write of it.
+    let _ = keeping.await;
     for task in [waking, pumping, notices] {
         task.abort();
     }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `ledger.db` | final blocks, unspent outputs, deposits, peg-outs, supply, histories | one transaction per block, synced |
 //! | `consensus.db` | journal of the running height, bodies, vote slots, the decided block | synced before anything that depends on it is sent |
+//! | `mempool.db` | what waited when the member stopped | a cache; nothing depends on it |
 //! | `signer.db` | header and batch signatures made | synced before a signature leaves |
 //!
 //! A crash at any instruction loses nothing that was acknowledged: every method that says so returns only after SQLite has
@@ -12,6 +13,7 @@
 pub mod consensus;
 pub mod db;
 pub mod ledger;
+pub mod mempool;
 pub mod signer;
 
 pub use db::{Gate, OpenGate, StoreError, Write};
