@@ -4,17 +4,20 @@
 //! times, fees, issuances, balance, proofs and scripts. It reads the ledger through a view and changes nothing; it is a
 //! pure function, so the mempool, a voting member and an auditor come to the same verdict, and no verdict is remembered.
 //!
-//! The rules are those of Elements with dynafed active; where ours are stricter, the place says so and why that is safe.
+//! The rules are those of Elements with dynafed active. What members ask beyond them of the transactions that they sign is
+//! in [`check_federation_policy`].
 //! Cheap rules come first. Of scripts and proofs, which are checked side by side, the first in the order of the
 //! transaction decides which error is reported, so errors are deterministic too.
 
 mod amounts;
 mod effects;
 mod error;
+mod federation_policy;
 mod fees;
 mod inputs;
 mod issuance;
 mod locktime;
+mod pegouts;
 mod structure;
 
 use elements::{Transaction, TxOut};
@@ -22,9 +25,11 @@ use rayon::prelude::*;
 
 pub use crate::script::sigop_cost;
 pub use error::{IssuanceLeg, Outlook, TxError};
+pub use federation_policy::check_federation_policy;
 pub use fees::{discount_vsize, fee_in};
 pub use inputs::COINBASE_MATURITY_BLOCKS;
 pub use issuance::issued_assets;
+pub(crate) use locktime::is_final;
 pub use structure::decode;
 
 use crate::chain::ChainParams;
@@ -60,7 +65,7 @@ pub fn verify_transaction(
 ) -> Result<Effects, TxError> {
     structure::check(transaction)?;
     let fees = fees::check(transaction)?;
-    effects::check_pegouts(ctx.params, transaction)?;
+    pegouts::check(ctx, transaction, view)?;
     let inputs = inputs::resolve(ctx, transaction, view)?;
     locktime::check(ctx, transaction, &inputs.sources, view)?;
     // Once for all inputs, so that the work stays linear in the size of the transaction.

@@ -1,6 +1,6 @@
 //! The state as a new transaction finds it: the ledger, less what waiting transactions spend, plus what they make.
 
-use aquifer_assets::state::{ChainView, Coin, ViewError};
+use aquifer_assets::state::{ChainView, Coin, DynafedEntries, ViewError};
 use elements::{OutPoint, Txid};
 
 use super::Pool;
@@ -35,5 +35,9 @@ impl ChainView for PoolView<'_> {
 
     fn has_unspent_outputs(&self, txid: &Txid) -> Result<bool, ViewError> {
         self.ledger.has_unspent_outputs(txid)
+    }
+
+    fn dynafed(&self, height: u32) -> Result<DynafedEntries, ViewError> {
+        self.ledger.dynafed(height)
     }
 }
