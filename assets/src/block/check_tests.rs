@@ -51,7 +51,7 @@ impl Chain {
             view.set_median_time_past(height, NOW - 1000);
         }
         // More than there are yet: some tests go on from there, or from elsewhere.
-        for height in (1..=31).chain([120]).chain(39_990..40_000) {
+        for height in (1..=31).chain([110, 120]).chain(39_990..40_000) {
             view.set_dynafed(height, unchanged(&params, height));
         }
         let tip = ChainTip { height: 11, hash: BlockHash::from_byte_array([9; 32]), median_time_past: NOW - 1000 };
@@ -676,4 +676,20 @@ fn effects_can_be_applied_and_undone() {
 
 fn coins(chain: &Chain) -> Vec<Option<Coin>> {
     [1, 2].into_iter().map(|number| chain.view.coin(&old_outpoint(number)).unwrap()).collect()
+}
+
+#[test]
+fn refusals_have_names_of_their_own_and_those_of_elements() {
+    let chain = Chain::new();
+    let named = |error: BlockError| (error.name(), error.elements_reason());
+    let old = chain.refusal(|block| block.header.time = 0);
+    assert_eq!(named(old), ("time-too-old", Some("time-too-old")));
+    let null = chain.coinbase_refusal(|coinbase| coinbase.output[0].value = Value::Null);
+    assert_eq!(named(null), ("coinbase-confidential", Some("bad-cb-amount")));
+    let missing = chain.refusal(|block| {
+        block.txdata[1].input[0].previous_output = old_outpoint(9);
+        recommit(block);
+    });
+    assert_eq!(named(missing), ("transaction", Some("bad-txns-inputs-missingorspent")));
+    assert_eq!(named(BlockError::ProposalNotAgreed { height: 1 }), ("proposal-not-agreed", None));
 }

@@ -197,6 +197,26 @@ mod tests {
     }
 
     #[test]
+    fn authorized_pegouts_the_subsidy_and_the_mandatory_coinbase_are_told() {
+        let plain = lines(&ElementsConfOptions::default());
+        for expected in ["enforce_pak=0", "con_blocksubsidy=0", "con_nsubsidyhalvinginterval=150"] {
+            assert!(plain.contains(&expected.to_owned()), "{expected} is missing in {plain:#?}");
+        }
+        assert!(plain.contains(&format!("subsidyasset={}", params().pegged_asset())));
+        assert!(!plain.iter().any(|line| line.starts_with("con_mandatorycoinbase")));
+        let changed = ChainParams {
+            enforce_pak: true,
+            mandatory_coinbase: elements::Script::from(vec![0x51]),
+            block_subsidy: 7,
+            ..params()
+        };
+        let conf = elements_conf(&changed, &ElementsConfOptions::default());
+        for expected in ["enforce_pak=1", "con_mandatorycoinbase=51", "con_blocksubsidy=7"] {
+            assert!(conf.lines().any(|line| line == expected), "{expected} is missing in {conf}");
+        }
+    }
+
+    #[test]
     fn the_chain_is_named_before_its_section() {
         // elementsd reads `chain` outside sections only, and everything in a section for that chain only.
         let lines = lines(&ElementsConfOptions::default());

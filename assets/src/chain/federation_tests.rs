@@ -168,3 +168,39 @@ fn a_missing_header_is_no_verdict() {
     view.set_dynafed(10, DynafedEntries { current: compact, proposed: Params::Null });
     assert!(Federation::at(&params, &view, 12).is_err());
 }
+
+/// Headers of an elementsd's chain, whose block signing and federation scripts are `OP_TRUE`, with votes: eight of nine
+/// before block 10, seven of ten in the epoch after, eight among others in the next, a tie, and eight again.
+const VOTES: &str = include_str!("testdata/votes.txt");
+
+#[test]
+fn the_headers_of_an_elementsd_with_votes_are_the_expected_ones() {
+    let params = ChainParams { start_p2wsh: true, ..ChainParams::elements_default("votes") };
+    let mut view = MemoryView::default();
+    let mut changes = Vec::new();
+    for (height, line) in (1..).zip(VOTES.lines()) {
+        let header: elements::BlockHeader = elements::encode::deserialize(&hex::decode(line).unwrap()).unwrap();
+        assert_eq!(header.height, height);
+        let federation = Federation::at(&params, &view, height).unwrap();
+        let entries = DynafedEntries::of(&header);
+        assert_eq!(entries.current, federation.entry(), "height {height}");
+        let current = federation.current().signblock_witness_limit;
+        if changes.last().is_none_or(|(_, last)| *last != current) {
+            changes.push((height, current));
+        }
+        // The forms of the federation programs that it gave for the block after each, by their first bytes.
+        let programs: Vec<_> =
+            federation.fedpegs().iter().map(|fedpeg| hex::encode(&fedpeg.program.as_bytes()[..4])).collect();
+        let expected: &[&str] = match height {
+            1..10 => &["a91472c4"],
+            10..20 => &["00204ae8", "a91472c4"],
+            20..30 | 60.. => &["00204ae8", "00204ae8"],
+            30..40 => &["00208c25", "00204ae8"],
+            40..50 => &["00208c25", "00208c25"],
+            _ => &["00204ae8", "00208c25"],
+        };
+        assert_eq!(programs, expected, "height {height}");
+        view.set_dynafed(height, entries);
+    }
+    assert_eq!(changes, [(1, 74), (10, 80), (30, 90), (50, 80)]);
+}

@@ -299,6 +299,27 @@ mod tests {
     }
 
     #[test]
+    fn parameters_of_older_files_have_the_defaults() {
+        let mut value = serde_json::to_value(params()).unwrap();
+        for name in
+            ["enforce_pak", "mandatory_coinbase", "block_subsidy", "subsidy_halving_interval_blocks", "subsidy_asset"]
+        {
+            assert!(value.as_object_mut().unwrap().remove(name).is_some(), "{name}");
+        }
+        assert_eq!(serde_json::from_value::<ChainParams>(value).unwrap(), params());
+    }
+
+    #[test]
+    fn the_subsidy_halves_until_nothing_is_left() {
+        let params = ChainParams { block_subsidy: 1_000, ..params() };
+        for (height, amount) in
+            [(0, 1_000), (149, 1_000), (150, 500), (1_499, 1), (1_500, 0), (64 * 150, 0), (u32::MAX, 0)]
+        {
+            assert_eq!(params.subsidy(height), (params.pegged_asset(), amount), "height {height}");
+        }
+    }
+
+    #[test]
     fn unusable_parameters_are_refused_by_name() {
         let with = |change: fn(&mut ChainParams)| {
             let mut params = params();
@@ -317,6 +338,9 @@ mod tests {
         );
         assert_eq!(with(|p| p.epoch_length_blocks = 0), ParamsError::Zero("epoch_length_blocks"));
         assert_eq!(with(|p| p.total_valid_epochs = 0), ParamsError::Zero("total_valid_epochs"));
+        let halving = ParamsError::Zero("subsidy_halving_interval_blocks");
+        assert_eq!(with(|p| p.subsidy_halving_interval_blocks = 0), halving);
+        assert_eq!(with(|p| p.block_subsidy = MAX_MONEY + 1), ParamsError::Subsidy(MAX_MONEY + 1));
         assert_eq!(with(|p| p.extension_space.clear()), ParamsError::ExtensionSpaceEmpty);
         assert_eq!(with(|p| p.extension_space.push(vec![2; 33])), ParamsError::ExtensionEntry(33));
     }
