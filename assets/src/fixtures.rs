@@ -13,9 +13,9 @@ use elements::{
 };
 use secp256k1_zkp::{Message, PublicKey, SECP256K1, SecretKey};
 
-use crate::chain::ChainParams;
+use crate::chain::{ChainParams, Federation};
 use crate::peg::FedpegProgram;
-use crate::state::Coin;
+use crate::state::{Coin, DynafedEntries};
 
 /// A secret key made of one byte repeated, and a number at the end.
 pub(crate) fn key(fill: u8, number: u8) -> SecretKey {
@@ -49,6 +49,11 @@ pub(crate) fn params() -> ChainParams {
         start_p2wsh: true,
         ..ChainParams::elements_default("aquifertest")
     }
+}
+
+/// The dynafed entries of a header as long as nobody votes.
+pub(crate) fn unchanged(params: &ChainParams, height: u32) -> DynafedEntries {
+    DynafedEntries { current: Federation::without_votes(params, height).entry(), ..DynafedEntries::default() }
 }
 
 /// Signs a header with some of the block keys, in the order given.

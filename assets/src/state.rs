@@ -4,9 +4,12 @@
 //! returns [`Effects`], and the owner of the state applies them in one step, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use elements::{AssetId, OutPoint, TxOut, Txid};
+use elements::dynafed::Params;
+use elements::{AssetId, BlockExtData, BlockHeader, OutPoint, TxOut, Txid};
 
+use crate::chain::{ChainParams, Federation};
 use crate::peg::PegoutRequest;
 
 /// An unspent output and what the rules need to know of its origin.
@@ -25,6 +28,27 @@ pub struct Coin {
 #[error("the state of the ledger could not be read: {0}")]
 pub struct ViewError(pub String);
 
+/// The dynafed entries of a header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DynafedEntries {
+    /// The parameters in force, in full or in short form.
+    pub current: Params,
+    /// The parameters that the block votes for, if any.
+    pub proposed: Params,
+}
+
+impl DynafedEntries {
+    /// The entries of a header; a header of the form before dynafed has none.
+    pub fn of(header: &BlockHeader) -> Self {
+        match &header.ext {
+            BlockExtData::Dynafed { current, proposed, .. } => {
+                Self { current: current.clone(), proposed: proposed.clone() }
+            }
+            BlockExtData::Proof { .. } => Self::default(),
+        }
+    }
+}
+
 /// Read access to the ledger before the transaction or block that is judged.
 pub trait ChainView {
     /// The unspent output at `outpoint`, or `None` if it does not exist or is spent.
@@ -35,6 +59,13 @@ pub trait ChainView {
     fn median_time_past(&self, height: u32) -> Result<u32, ViewError>;
     /// Whether the transaction still has unspent outputs (BIP 30).
     fn has_unspent_outputs(&self, txid: &Txid) -> Result<bool, ViewError>;
+    /// The dynafed entries of the header at `height`, which is above 0 and below that of the block that is judged.
+    fn dynafed(&self, height: u32) -> Result<DynafedEntries, ViewError>;
+
+    /// The federation in force in the block at `height`, the one that is judged. A view of one height may keep it.
+    fn federation(&self, params: &ChainParams, height: u32) -> Result<Arc<Federation>, ViewError> {
+        Federation::at(params, self, height).map(Arc::new)
+    }
 }
 
 /// A peg-in that a transaction claims.
@@ -102,6 +133,7 @@ pub struct MemoryView {
     coins: BTreeMap<OutPoint, Coin>,
     claimed: BTreeSet<bitcoin::OutPoint>,
     median_times: BTreeMap<u32, u32>,
+    dynafed: BTreeMap<u32, DynafedEntries>,
 }
 
 impl MemoryView {
@@ -113,6 +145,11 @@ impl MemoryView {
     /// Notes the median time past of a block, in seconds since 1970.
     pub fn set_median_time_past(&mut self, height: u32, time: u32) {
         self.median_times.insert(height, time);
+    }
+
+    /// Notes the dynafed entries of the header at `height`.
+    pub fn set_dynafed(&mut self, height: u32, entries: DynafedEntries) {
+        self.dynafed.insert(height, entries);
     }
 
     /// Number of unspent outputs.
@@ -162,5 +199,9 @@ impl ChainView for MemoryView {
     fn has_unspent_outputs(&self, txid: &Txid) -> Result<bool, ViewError> {
         let first = OutPoint::new(*txid, 0);
         Ok(self.coins.range(first..).next().is_some_and(|(outpoint, _)| outpoint.txid == *txid))
+    }
+
+    fn dynafed(&self, height: u32) -> Result<DynafedEntries, ViewError> {
+        self.dynafed.get(&height).cloned().ok_or_else(|| ViewError(format!("no header at height {height}")))
     }
 }

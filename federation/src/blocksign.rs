@@ -58,7 +58,8 @@ pub fn assemble_witness(params: &ChainParams, signatures: &BTreeMap<MemberIndex,
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-    use aquifer_assets::block::{check_block_signatures, expected_current};
+    use aquifer_assets::block::check_block_signatures;
+    use aquifer_assets::chain::Federation;
     use elements::{BlockExtData, BlockHeader, TxMerkleNode, dynafed};
 
     use super::*;
@@ -72,7 +73,7 @@ mod tests {
             time: 1,
             height: 1,
             ext: BlockExtData::Dynafed {
-                current: expected_current(params, 1),
+                current: Federation::without_votes(params, 1).entry(),
                 proposed: dynafed::Params::Null,
                 signblock_witness: vec![],
             },
@@ -100,12 +101,14 @@ mod tests {
             let mut signatures = sign_all(&seeds, &header.block_hash());
             let witness = assemble_witness(&params, &signatures).unwrap();
             assert_eq!(witness.len(), roster.threshold() + 2);
-            check_block_signatures(&params, &with_witness(header.clone(), witness)).unwrap();
+            check_block_signatures(&Federation::without_votes(&params, 1), &with_witness(header.clone(), witness))
+                .unwrap();
             while signatures.len() > roster.threshold() {
                 signatures.pop_first();
             }
             let witness = assemble_witness(&params, &signatures).unwrap();
-            check_block_signatures(&params, &with_witness(header.clone(), witness)).unwrap();
+            check_block_signatures(&Federation::without_votes(&params, 1), &with_witness(header.clone(), witness))
+                .unwrap();
             let (_, stray) = signatures.pop_first().unwrap();
             assert_eq!(assemble_witness(&params, &signatures), None);
             signatures.insert(MemberIndex(99), stray);

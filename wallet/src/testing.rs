@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aquifer_assets::block::{Certificate, CertificateKey, certificate_message, merkle_branch, merkle_root};
-use aquifer_assets::chain::{ChainParams, NETWORK_VERSION, Network, Server};
-use aquifer_assets::state::{Coin, MemoryView};
+use aquifer_assets::chain::{ChainParams, Federation, NETWORK_VERSION, Network, Server};
+use aquifer_assets::state::{Coin, DynafedEntries, MemoryView};
 use aquifer_assets::transaction::{TxContext, TxError, verify_transaction};
 use aquifer_proto::ledger::ledger_server::{Ledger as LedgerApi, LedgerServer};
 use aquifer_proto::ledger::{self as proto, transaction_status};
@@ -127,6 +127,8 @@ impl World {
     /// Makes the next block of a coinbase and the mempool, heights from 1.
     pub(crate) fn mine(&mut self) -> u32 {
         let height = self.height() + 1;
+        let current = Federation::without_votes(&self.params, height).entry();
+        self.view.set_dynafed(height, DynafedEntries { current, ..DynafedEntries::default() });
         let coinbase = coinbase(height);
         let mut transactions = vec![coinbase];
         transactions.append(&mut self.mempool);

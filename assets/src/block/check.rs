@@ -1,26 +1,22 @@
 //! Judging a block: everything but the header's signatures, which come after the decision.
 //!
-//! The rules are Elements' for a chain with dynafed active. Cheap rules come first, for all transactions, and then scripts
-//! and proofs of all transactions over all cores, so that a hostile block costs little before it is refused. In a few places the rules are stricter than Elements', which is safe for those who sign the
-//! blocks, since what they accept every Elements node accepts:
-//!
-//! * no proposals of new parameters;
-//! * the root in a short dynafed entry must be right (Elements does not look at it);
-//! * the weight counts the header's largest witness, four times;
-//! * the coinbase has no lock time, no peg-out, and no proofs of issuances that it cannot have.
+//! The rules are Elements' for a chain with dynafed active; where its versions differ, those of 23.3. Cheap rules come
+//! first, for all transactions, and then scripts and proofs of all transactions over all cores, so that a hostile block
+//! costs little before it is refused. What members ask of a block beyond these rules before they vote for it is in
+//! [`super::check_federation_policy`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use elements::{AssetId, Block, BlockExtData, BlockHash, BlockHeader, Transaction, Txid};
 
+use super::dynafed::{check_proposal, is_expected};
 use super::merkle::has_repeated_nodes;
 use super::overlay::Overlay;
-use super::{
-    BlockError, MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, coinbase, expected_current, merkle_root, stricter_block_weight,
-};
-use crate::chain::ChainParams;
+use super::{BlockError, MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, block_weight, coinbase, merkle_root};
+use crate::chain::{ChainParams, Federation};
+use crate::peg::PakList;
 use crate::state::{ChainView, Effects};
-use crate::transaction::{TxContext, TxError, examine, sigop_cost, verify_statements};
+use crate::transaction::{MAX_MONEY, TxContext, TxError, examine, sigop_cost, verify_statements};
 use crate::verdicts::VerdictCache;
 
 /// How far a block may be ahead of the clock, in seconds.
@@ -71,8 +67,10 @@ pub fn check_block_with(
     now: u32,
     verdicts: Option<&dyn VerdictCache>,
 ) -> Result<Effects, BlockError> {
-    check_header(params, tip, &block.header, now)?;
-    let weight = stricter_block_weight(block);
+    check_header(tip, &block.header, now)?;
+    let federation = view.federation(params, block.header.height)?;
+    check_parameters(params, &federation, &block.header)?;
+    let weight = block_weight(block);
     if weight > MAX_BLOCK_WEIGHT {
         return Err(BlockError::Weight { weight });
     }
@@ -85,16 +83,15 @@ pub fn check_block_with(
     if let Some(index) = transactions.iter().position(Transaction::is_coinbase) {
         return Err(BlockError::CoinbaseSecond { position: index.saturating_add(1) });
     }
-    coinbase::check_form(coinbase, block.header.height)?;
+    coinbase::check_form(coinbase, block.header.height, tip.median_time_past)?;
     coinbase::check_witness_commitment(block, coinbase)?;
     check_unique(&txids, view)?;
-    check_contents(params, tip, block, &txids, view, verdicts)
+    let list = params.enforce_pak.then(|| PakList::parse(&federation.current().extension_space)).flatten();
+    coinbase::check_destinations(params, list.as_ref(), coinbase)?;
+    check_contents(params, tip, block, &txids, Overlay::new(view, federation), verdicts)
 }
 
-fn check_header(params: &ChainParams, tip: &ChainTip, header: &BlockHeader, now: u32) -> Result<(), BlockError> {
-    let BlockExtData::Dynafed { current, proposed, .. } = &header.ext else {
-        return Err(BlockError::NotDynafed);
-    };
+fn check_header(tip: &ChainTip, header: &BlockHeader, now: u32) -> Result<(), BlockError> {
     if header.version < MIN_VERSION || header.version & RESERVED_VERSION_BITS != 0 || header.version >> 31 != 0 {
         return Err(BlockError::Version(header.version));
     }
@@ -111,13 +108,20 @@ fn check_header(params: &ChainParams, tip: &ChainTip, header: &BlockHeader, now:
     if header.time > now.saturating_add(MAX_FUTURE_SECONDS) {
         return Err(BlockError::TimeTooNew { time: header.time, now });
     }
-    if *current != expected_current(params, header.height) {
-        return Err(BlockError::DynafedCurrent { height: header.height });
-    }
-    if !proposed.is_null() {
-        return Err(BlockError::DynafedProposal { height: header.height });
-    }
     Ok(())
+}
+
+/// Checks what the header says of the parameters in force and what it proposes.
+fn check_parameters(params: &ChainParams, federation: &Federation, header: &BlockHeader) -> Result<(), BlockError> {
+    let BlockExtData::Dynafed { current, proposed, .. } = &header.ext else {
+        return Err(BlockError::NotDynafed);
+    };
+    let height = header.height;
+    if !is_expected(current, &federation.entry()) {
+        return Err(BlockError::DynafedCurrent { height });
+    }
+    check_proposal(params, federation.current(), proposed)
+        .map_err(|source| BlockError::DynafedProposal { height, source })
 }
 
 fn check_merkle_root(header: &BlockHeader, txids: &[Txid]) -> Result<(), BlockError> {
@@ -145,12 +149,11 @@ fn check_contents(
     tip: &ChainTip,
     block: &Block,
     txids: &[Txid],
-    view: &dyn ChainView,
+    mut overlay: Overlay<'_>,
     verdicts: Option<&dyn VerdictCache>,
 ) -> Result<Effects, BlockError> {
     let (coinbase, transactions) = block.txdata.split_first().ok_or(BlockError::CoinbaseMissing)?;
     let context = TxContext { params, height: block.header.height, median_time_past: tip.median_time_past };
-    let mut overlay = Overlay::new(view);
     let mut total = Effects::default();
     let mut statements = Vec::with_capacity(transactions.len());
     let mut sigops = sigop_cost(coinbase, &[]);
@@ -169,7 +172,7 @@ fn check_contents(
         add_fees(&mut total.fees, &effects.fees)?;
         add_amounts(&mut total.burned, &effects.burned);
     }
-    let collected = coinbase::check_amounts(coinbase, block.header.height, &total.fees)?;
+    let collected = coinbase::check_amounts(params, coinbase, block.header.height, &total.fees)?;
     // The coinbase has position 0 and makes no statement.
     verify_statements(&statements, verdicts)
         .map_err(|failure| refused(failure.index.saturating_add(1), failure.txid, failure.error))?;
@@ -193,7 +196,10 @@ fn check_sigops(cost: u64) -> Result<(), BlockError> {
 fn add_fees(sums: &mut BTreeMap<AssetId, u64>, fees: &BTreeMap<AssetId, u64>) -> Result<(), BlockError> {
     for (asset, amount) in fees {
         let sum = sums.entry(*asset).or_default();
-        *sum = sum.checked_add(*amount).ok_or(BlockError::FeeOverflow(*asset))?;
+        *sum = sum.saturating_add(*amount);
+        if *sum > MAX_MONEY {
+            return Err(BlockError::FeeRange { asset: *asset, total: *sum });
+        }
     }
     Ok(())
 }

@@ -10,11 +10,13 @@ use elements::{
 };
 use secp256k1_zkp::SecretKey;
 
+use elements::dynafed::{FullParams, Params};
+
 use super::*;
 use crate::chain::ChainParams;
-use crate::fixtures::{Deposit, coin, key, output, params, spend, user_script};
-use crate::peg::{deposit_programs, pegout_script};
-use crate::state::{ChainView, Coin, Effects, MemoryView, ViewError};
+use crate::fixtures::{Deposit, coin, key, output, params, spend, unchanged, user_script};
+use crate::peg::{PakError, deposit_programs, pegout_script};
+use crate::state::{ChainView, Coin, DynafedEntries, Effects, MemoryView, ViewError};
 
 const NOW: u32 = 1_700_000_000;
 
@@ -48,6 +50,10 @@ impl Chain {
         for height in 0..=11 {
             view.set_median_time_past(height, NOW - 1000);
         }
+        // More than there are yet: some tests go on from there, or from elsewhere.
+        for height in (1..=31).chain([110, 120]).chain(39_990..40_000) {
+            view.set_dynafed(height, unchanged(&params, height));
+        }
         let tip = ChainTip { height: 11, hash: BlockHash::from_byte_array([9; 32]), median_time_past: NOW - 1000 };
         Self { params, tip, view }
     }
@@ -60,6 +66,7 @@ impl Chain {
         let template = Template {
             height: self.tip.height + 1,
             previous: self.tip.hash,
+            dynafed: unchanged(&self.params, self.tip.height + 1),
             time: NOW,
             transactions,
             fees: BTreeMap::from([(self.asset(), fee)]),
@@ -113,6 +120,7 @@ fn an_empty_block_commits_to_the_well_known_constant() {
     let template = Template {
         height: 12,
         previous: chain.tip.hash,
+        dynafed: unchanged(&chain.params, 12),
         time: NOW,
         transactions: vec![],
         fees: BTreeMap::from([(chain.asset(), 1)]),
@@ -247,12 +255,12 @@ fn reserved_version_bits_and_old_versions_are_refused() {
 #[test]
 fn wrong_dynafed_entries_are_refused() {
     let chain = Chain::new();
-    let full = elements::dynafed::Params::Full(chain.params.block_one_params());
+    let full = Params::Full(chain.params.block_one_params());
     let mut other = chain.params.block_one_params();
     other.signblock_witness_limit += 1;
     let other = other.into_compact();
     // A full entry in the middle of an epoch, a null one, and one with another limit.
-    for wrong in [full.clone(), elements::dynafed::Params::Null, other] {
+    for wrong in [full, Params::Null, other] {
         let error = chain.refusal(|block| {
             if let BlockExtData::Dynafed { current, .. } = &mut block.header.ext {
                 *current = wrong;
@@ -260,12 +268,49 @@ fn wrong_dynafed_entries_are_refused() {
         });
         assert!(matches!(error, BlockError::DynafedCurrent { height: 12 }), "{error}");
     }
-    let error = chain.refusal(|block| {
+}
+
+#[test]
+fn proposals_that_may_be_are_accepted_and_not_signed() {
+    let chain = Chain::new();
+    let with = |proposal: FullParams| {
+        let mut block = chain.build(vec![], 0);
         if let BlockExtData::Dynafed { proposed, .. } = &mut block.header.ext {
-            *proposed = full;
+            *proposed = Params::Full(proposal);
         }
-    });
-    assert!(matches!(error, BlockError::DynafedProposal { height: 12 }), "{error}");
+        block
+    };
+    let block = with(chain.params.block_one_params());
+    chain.check(&block).unwrap();
+    let policy = check_federation_policy(&chain.params, &block);
+    assert!(matches!(policy, Err(BlockError::ProposalNotAgreed { height: 12 })), "{policy:?}");
+    let block = with(FullParams { signblockscript: Script::new(), ..chain.params.block_one_params() });
+    let error = chain.check(&block).unwrap_err();
+    let source = ProposalError::SignblockScript;
+    assert!(matches!(&error, BlockError::DynafedProposal { height: 12, source: found } if *found == source), "{error}");
+}
+
+#[test]
+fn a_vote_takes_effect_at_the_start_of_the_next_epoch() {
+    let mut chain = Chain::new();
+    let changed = FullParams { signblock_witness_limit: 400, ..chain.params.block_one_params() };
+    for height in 12..=19 {
+        let votes = DynafedEntries { proposed: Params::Full(changed.clone()), ..unchanged(&chain.params, height) };
+        chain.view.set_dynafed(height, votes);
+    }
+    chain.tip.height = 19;
+    let with = |current: Params| {
+        let mut block = chain.build(vec![], 0);
+        if let BlockExtData::Dynafed { current: found, .. } = &mut block.header.ext {
+            *found = current;
+        }
+        chain.check(&block).map(drop)
+    };
+    with(Params::Full(changed.clone())).unwrap();
+    for wrong in [changed.into_compact(), Params::Full(chain.params.block_one_params())] {
+        let refused = with(wrong);
+        assert!(matches!(refused, Err(BlockError::DynafedCurrent { height: 20 })), "{refused:?}");
+    }
 }
 
 #[test]
@@ -332,7 +377,7 @@ fn a_coinbase_cannot_take_more_than_the_fees() {
     let chain = Chain::new();
     let block = chain.build(vec![chain.payment(1)], 501);
     let error = chain.check(&block).unwrap_err();
-    assert!(matches!(error, BlockError::CoinbaseAmount { taken: 501, fees: 500, .. }), "{error}");
+    assert!(matches!(error, BlockError::CoinbaseAmount { taken: 501, available: 500, .. }), "{error}");
     // Not in two parts, not burned, not in another asset, not by overflow.
     let asset = chain.asset();
     let error = chain.coinbase_refusal(|coinbase| coinbase.output.insert(0, output(asset, 1, user_script(&bob()))));
@@ -341,11 +386,11 @@ fn a_coinbase_cannot_take_more_than_the_fees() {
     assert!(matches!(error, BlockError::CoinbaseAmount { taken: 501, .. }), "{error}");
     let other = AssetId::from_byte_array([3; 32]);
     let error = chain.coinbase_refusal(|coinbase| coinbase.output[0].asset = Asset::Explicit(other));
-    assert!(matches!(error, BlockError::CoinbaseAmount { fees: 0, .. }), "{error}");
+    assert!(matches!(error, BlockError::CoinbaseAmount { available: 0, .. }), "{error}");
     let error = chain.coinbase_refusal(|coinbase| {
         coinbase.output.insert(1, output(asset, u64::MAX, user_script(&bob())));
     });
-    assert!(matches!(error, BlockError::CoinbaseAmount { taken: u64::MAX, .. }), "{error}");
+    assert!(matches!(error, BlockError::CoinbaseTotal { total: u64::MAX }), "{error}");
 }
 
 #[test]
@@ -376,15 +421,89 @@ fn coinbases_with_anything_else_are_refused() {
     assert!(matches!(error, BlockError::CoinbaseConfidential { vout: 0 }), "{error}");
     let error = chain.coinbase_refusal(|coinbase| coinbase.output.clear());
     assert!(matches!(error, BlockError::CoinbaseEmpty), "{error}");
-    let error = chain.coinbase_refusal(|coinbase| {
-        coinbase.lock_time = LockTime::from_consensus(500);
-        coinbase.input[0].sequence = elements::Sequence::ZERO;
-    });
-    assert!(matches!(error, BlockError::CoinbaseLockTime), "{error}");
+}
+
+#[test]
+fn a_coinbase_may_have_a_lock_time_that_is_reached() {
+    let chain = Chain::new();
+    let with = |lock_time: u32, sequence| {
+        let mut block = chain.build(vec![chain.payment(1)], 500);
+        block.txdata[0].lock_time = LockTime::from_consensus(lock_time);
+        block.txdata[0].input[0].sequence = sequence;
+        recommit(&mut block);
+        chain.check(&block).map(drop)
+    };
+    with(11, elements::Sequence::ZERO).unwrap();
+    with(12, elements::Sequence::MAX).unwrap();
+    with(chain.tip.median_time_past - 1, elements::Sequence::ZERO).unwrap();
+    for lock_time in [12, chain.tip.median_time_past] {
+        let error = with(lock_time, elements::Sequence::ZERO).unwrap_err();
+        assert!(matches!(error, BlockError::CoinbaseLockTime { lock_time: found } if found == lock_time), "{error}");
+    }
+}
+
+#[test]
+fn a_pegout_of_the_coinbase_is_a_burn_that_members_do_not_sign() {
+    let chain = Chain::new();
+    let parent_script = bitcoin::ScriptBuf::from_bytes(vec![0, 20]);
+    let mut block = chain.build(vec![chain.payment(1)], 500);
+    check_federation_policy(&chain.params, &block).unwrap();
+    block.txdata[0].output[0].script_pubkey = pegout_script(&chain.params.parent_genesis, &parent_script);
+    recommit(&mut block);
+    let effects = chain.check(&block).unwrap();
+    assert!(effects.pegouts.is_empty());
+    assert_eq!(effects.burned, BTreeMap::from([(chain.asset(), 500)]));
+    let policy = check_federation_policy(&chain.params, &block);
+    assert!(matches!(policy, Err(BlockError::CoinbasePegout { vout: 0 })), "{policy:?}");
+}
+
+#[test]
+fn where_peg_outs_are_authorized_those_of_the_coinbase_are_too() {
+    let mut chain = Chain::new();
+    chain.params.enforce_pak = true;
     let parent_script = bitcoin::ScriptBuf::from_bytes(vec![0, 20]);
     let pegout = pegout_script(&chain.params.parent_genesis, &parent_script);
     let error = chain.coinbase_refusal(|coinbase| coinbase.output[0].script_pubkey = pegout);
-    assert!(matches!(error, BlockError::CoinbasePegout { vout: 0 }), "{error}");
+    assert!(matches!(error, BlockError::CoinbasePak { vout: 0, source: PakError::Key }), "{error}");
+}
+
+#[test]
+fn the_policy_asset_goes_to_the_mandatory_script() {
+    let mut chain = Chain::new();
+    chain.params.mandatory_coinbase = user_script(&alice());
+    let block = chain.build(vec![chain.payment(1)], 500);
+    assert_eq!(block.txdata[0].output[0].script_pubkey, user_script(&alice()));
+    chain.check(&block).unwrap();
+    let error = chain.coinbase_refusal(|coinbase| coinbase.output[0].script_pubkey = user_script(&bob()));
+    assert!(matches!(error, BlockError::CoinbaseDestination { vout: 0 }), "{error}");
+    // Nothing of it, nowhere: an unspendable output of 0, as that of the witness commitment.
+    chain.check(&chain.build(vec![], 0)).unwrap();
+}
+
+#[test]
+fn the_subsidy_may_be_taken_and_halves() {
+    let mut chain = Chain::new();
+    chain.params.block_subsidy = 1_000;
+    chain.params.subsidy_halving_interval_blocks = 6;
+    let take = |chain: &Chain, amount| chain.check(&chain.build(vec![chain.payment(1)], amount));
+    // Two halvings at height 12.
+    take(&chain, 750).unwrap();
+    take(&chain, 0).unwrap();
+    let error = take(&chain, 751).unwrap_err();
+    assert!(matches!(error, BlockError::CoinbaseAmount { taken: 751, available: 750, .. }), "{error}");
+    // In an asset of its own.
+    chain.params.subsidy_asset = Some(AssetId::from_byte_array([3; 32]));
+    let error = take(&chain, 501).unwrap_err();
+    assert!(matches!(error, BlockError::CoinbaseAmount { available: 500, .. }), "{error}");
+    let mut block = chain.build(vec![chain.payment(1)], 500);
+    block.txdata[0].output.insert(0, output(AssetId::from_byte_array([3; 32]), 250, user_script(&bob())));
+    recommit(&mut block);
+    chain.check(&block).unwrap();
+    // Together with the fees it is no more than there can be.
+    chain.params.block_subsidy = 8_400_000_000_000_000;
+    chain.params.subsidy_asset = None;
+    let error = take(&chain, 500).unwrap_err();
+    assert!(matches!(error, BlockError::RewardRange { total: 2_100_000_000_000_500, .. }), "{error}");
 }
 
 /// The x coordinate of a point: that of the group's generator.
@@ -469,6 +588,10 @@ impl ChainView for Broken<'_> {
     fn has_unspent_outputs(&self, txid: &Txid) -> Result<bool, ViewError> {
         self.fail("unspent").and_then(|()| self.view.has_unspent_outputs(txid))
     }
+
+    fn dynafed(&self, height: u32) -> Result<DynafedEntries, ViewError> {
+        self.fail("dynafed").and_then(|()| self.view.dynafed(height))
+    }
 }
 
 #[test]
@@ -478,7 +601,7 @@ fn a_state_that_cannot_be_read_is_no_verdict_on_the_block() {
     let claim = Deposit::new(&programs[0], 50_000).claim(&chain.params, &alice(), 300);
     let block = chain.build(vec![chain.payment(1), claim], 800);
     chain.check(&block).unwrap();
-    for part in ["coin", "claim", "unspent"] {
+    for part in ["coin", "claim", "unspent", "dynafed"] {
         let view = Broken { view: &chain.view, part };
         let error = check_block(&chain.params, &chain.tip, &block, &view, NOW).unwrap_err();
         assert!(matches!(&error, BlockError::View(ViewError(name)) if name == part), "{error}");
@@ -494,11 +617,16 @@ fn a_block_over_the_weight_is_refused() {
         recommit(&mut block);
         block
     };
-    let fixed = stricter_block_weight(&filler(70_000)) - 4 * 70_000;
-    let fits = usize::try_from((MAX_BLOCK_WEIGHT - fixed) / 4).unwrap();
-    chain.check(&filler(fits)).unwrap();
-    let error = chain.check(&filler(fits + 1)).unwrap_err();
+    let fills = |fixed: u64| usize::try_from((MAX_BLOCK_WEIGHT - fixed) / 4).unwrap();
+    let most = fills(block_weight(&filler(70_000)) - 4 * 70_000);
+    chain.check(&filler(most)).unwrap();
+    let error = chain.check(&filler(most + 1)).unwrap_err();
     assert!(matches!(error, BlockError::Weight { weight } if weight > MAX_BLOCK_WEIGHT), "{error}");
+    // Members sign less, so that with the signatures it is not too heavy for anybody.
+    let signed = fills(stricter_block_weight(&filler(70_000)) - 4 * 70_000);
+    check_federation_policy(&chain.params, &filler(signed)).unwrap();
+    let policy = check_federation_policy(&chain.params, &filler(signed + 1));
+    assert!(matches!(policy, Err(BlockError::Weight { .. })), "{policy:?}");
 }
 
 #[test]
@@ -514,6 +642,8 @@ fn weight_counts_the_signatures_before_they_are_there_and_four_times() {
     *witness = vec![vec![0; 300 - 4]];
     assert_eq!(elements::encode::serialize(witness).len(), 300);
     assert_eq!(stricter_block_weight(&block), u64::try_from(block.weight()).unwrap());
+    // Elements 23.3 counts it once.
+    assert_eq!(block_weight(&block), stricter_block_weight(&block) - 3 * 300);
 }
 
 #[test]
@@ -546,4 +676,20 @@ fn effects_can_be_applied_and_undone() {
 
 fn coins(chain: &Chain) -> Vec<Option<Coin>> {
     [1, 2].into_iter().map(|number| chain.view.coin(&old_outpoint(number)).unwrap()).collect()
+}
+
+#[test]
+fn refusals_have_names_of_their_own_and_those_of_elements() {
+    let chain = Chain::new();
+    let named = |error: BlockError| (error.name(), error.elements_reason());
+    let old = chain.refusal(|block| block.header.time = 0);
+    assert_eq!(named(old), ("time-too-old", Some("time-too-old")));
+    let null = chain.coinbase_refusal(|coinbase| coinbase.output[0].value = Value::Null);
+    assert_eq!(named(null), ("coinbase-confidential", Some("bad-cb-amount")));
+    let missing = chain.refusal(|block| {
+        block.txdata[1].input[0].previous_output = old_outpoint(9);
+        recommit(block);
+    });
+    assert_eq!(named(missing), ("transaction", Some("bad-txns-inputs-missingorspent")));
+    assert_eq!(named(BlockError::ProposalNotAgreed { height: 1 }), ("proposal-not-agreed", None));
 }

@@ -10,8 +10,10 @@ use elements::{
 };
 
 use super::{BlockError, witness_commitment};
-use crate::peg::parse_pegout_script;
+use crate::chain::ChainParams;
+use crate::peg::{PakList, check_authorized};
 use crate::state::Coin;
+use crate::transaction::{MAX_MONEY, is_final};
 
 /// What a witness commitment's output script begins with: `OP_RETURN`, a push of 36 bytes, a magic number.
 const COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
@@ -87,7 +89,7 @@ fn is_unspendable(script: &Script) -> bool {
 }
 
 /// Checks everything about the coinbase that does not depend on the other transactions.
-pub(super) fn check_form(coinbase: &Transaction, height: u32) -> Result<(), BlockError> {
+pub(super) fn check_form(coinbase: &Transaction, height: u32, median_time_past: u32) -> Result<(), BlockError> {
     let [input] = coinbase.input.as_slice() else { return Err(BlockError::CoinbaseMissing) };
     let script = input.script_sig.as_bytes();
     if !SCRIPT_LENGTH.contains(&script.len()) || !script.starts_with(height_prefix(height).as_bytes()) {
@@ -102,13 +104,16 @@ pub(super) fn check_form(coinbase: &Transaction, height: u32) -> Result<(), Bloc
     if !input.witness.amount_rangeproof.is_empty() || !input.witness.inflation_keys_rangeproof.is_empty() {
         return Err(BlockError::CoinbaseInputWitness);
     }
-    if coinbase.lock_time != LockTime::ZERO && input.sequence != Sequence::MAX {
-        return Err(BlockError::CoinbaseLockTime);
+    if !is_final(coinbase, height, median_time_past) {
+        return Err(BlockError::CoinbaseLockTime { lock_time: coinbase.lock_time.to_consensus_u32() });
     }
     if coinbase.output.is_empty() {
         return Err(BlockError::CoinbaseEmpty);
     }
-    coinbase.output.iter().enumerate().try_for_each(|(vout, output)| check_output(vout, output))
+    coinbase.output.iter().enumerate().try_for_each(|(vout, output)| check_output(vout, output))?;
+    // Over all assets together, as in other transactions.
+    let total = coinbase.output.iter().filter_map(|output| output.value.explicit()).fold(0, u64::saturating_add);
+    if total > MAX_MONEY { Err(BlockError::CoinbaseTotal { total }) } else { Ok(()) }
 }
 
 fn check_output(vout: usize, output: &TxOut) -> Result<(), BlockError> {
@@ -124,8 +129,25 @@ fn check_output(vout: usize, output: &TxOut) -> Result<(), BlockError> {
     if amount == 0 && !is_unspendable(&output.script_pubkey) {
         return Err(BlockError::CoinbaseZero { vout });
     }
-    if parse_pegout_script(&output.script_pubkey).is_some() {
-        return Err(BlockError::CoinbasePegout { vout });
+    Ok(())
+}
+
+/// Checks where the coinbase pays to: the policy asset to the mandatory script only, if there is one, and peg-outs, if
+/// they must be authorized, only if they are.
+pub(super) fn check_destinations(
+    params: &ChainParams,
+    list: Option<&PakList>,
+    coinbase: &Transaction,
+) -> Result<(), BlockError> {
+    let (policy_asset, mandatory) = (params.pegged_asset(), &params.mandatory_coinbase);
+    for (vout, output) in coinbase.output.iter().enumerate() {
+        let pays_policy_asset = output.asset.explicit() == Some(policy_asset) && output.value.explicit() != Some(0);
+        if !mandatory.is_empty() && pays_policy_asset && output.script_pubkey != *mandatory {
+            return Err(BlockError::CoinbaseDestination { vout });
+        }
+        if params.enforce_pak {
+            check_authorized(params, list, output).map_err(|source| BlockError::CoinbasePak { vout, source })?;
+        }
     }
     Ok(())
 }
@@ -158,12 +180,20 @@ pub(super) struct Collected {
     pub(super) burned: BTreeMap<AssetId, u64>,
 }
 
-/// Checks that the coinbase takes no more than the fees, per asset. There is no subsidy.
+/// Checks that the coinbase takes no more than the fees and the subsidy, per asset. It may take less.
 pub(super) fn check_amounts(
+    params: &ChainParams,
     coinbase: &Transaction,
     height: u32,
     fees: &BTreeMap<AssetId, u64>,
 ) -> Result<Collected, BlockError> {
+    let (asset, subsidy) = params.subsidy(height);
+    let mut rewards = fees.clone();
+    let total = rewards.entry(asset).or_default();
+    *total = total.saturating_add(subsidy);
+    if *total > MAX_MONEY {
+        return Err(BlockError::RewardRange { asset, total: *total });
+    }
     let txid = coinbase.txid();
     let mut kept: BTreeMap<AssetId, u64> = BTreeMap::new();
     let mut taken: BTreeMap<AssetId, u64> = BTreeMap::new();
@@ -172,9 +202,9 @@ pub(super) fn check_amounts(
         let (Some(asset), Some(amount)) = (output.asset.explicit(), output.value.explicit()) else { continue };
         let sum = taken.entry(asset).or_default();
         *sum = sum.saturating_add(amount);
-        let available = fees.get(&asset).copied().unwrap_or(0);
+        let available = rewards.get(&asset).copied().unwrap_or(0);
         if *sum > available {
-            return Err(BlockError::CoinbaseAmount { asset, taken: *sum, fees: available });
+            return Err(BlockError::CoinbaseAmount { asset, taken: *sum, available });
         }
         if !is_unspendable(&output.script_pubkey) {
             let sum = kept.entry(asset).or_default();

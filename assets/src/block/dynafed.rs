@@ -1,73 +1,89 @@
-//! Dynamic federations: which parameter entry a header must carry.
-//!
-//! In this version no proposal is accepted, so the parameters of the first block stay in force for ever. They are
-//! written in full in block 1 and at the start of every epoch, and elsewhere in short form, where a root stands for
-//! the peg data.
+//! Dynamic federations: what a header may say of the parameters in force, and what it may propose.
 
-use elements::dynafed::Params;
+use elements::Script;
+use elements::dynafed::{FullParams, Params};
+use elements::opcodes::all::OP_DEPTH;
 
 use crate::chain::ChainParams;
+use crate::peg::{PakList, witness_program};
 
-/// The entry that the header at `height` must carry as `current`.
-pub fn expected_current(params: &ChainParams, height: u32) -> Params {
-    let full = params.block_one_params();
-    // The genesis block has no entry, so the first block stands in as the start of epoch 0.
-    if height == 1 || height.is_multiple_of(params.epoch_length_blocks) {
-        Params::Full(full)
-    } else {
-        full.into_compact()
+/// Why parameters may not be proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposalError {
+    /// A proposal in short form names no peg data to change to.
+    #[error("it does not state the parameters in full")]
+    NotFull,
+    /// The new block signing script is not a witness program.
+    #[error("its block signing script is no witness program")]
+    SignblockScript,
+    /// The new federation program is not a witness program.
+    #[error("its federation program is no witness program")]
+    FedpegProgram,
+    /// The new federation program of version 0 is not the P2WSH of the federation script.
+    #[error("its federation program is not that of its federation script")]
+    FedpegMismatch,
+    /// The new federation script is of the old template that cannot be spent by witness.
+    #[error("its federation script begins with OP_DEPTH")]
+    FedpegTemplate,
+    /// With authorized peg-outs: the new extension space is not a list of keys.
+    #[error("its extension space is not a list of peg-out authorization keys")]
+    ExtensionSpace,
+}
+
+/// Whether a header says of the parameters in force what it has to.
+///
+/// The root in a short entry stands for data that every node has, and Elements does not look at it; nor do we, or we would
+/// refuse blocks that others accept.
+pub(super) fn is_expected(found: &Params, expected: &Params) -> bool {
+    match (found, expected) {
+        (Params::Full(found), Params::Full(expected)) => found == expected,
+        (
+            Params::Compact { signblockscript, signblock_witness_limit, .. },
+            Params::Compact { signblockscript: script, signblock_witness_limit: limit, .. },
+        ) => signblockscript == script && signblock_witness_limit == limit,
+        _ => false,
     }
+}
+
+/// Checks the proposal of a header against the parameters in force. What it leaves as it is is not judged.
+pub(super) fn check_proposal(
+    params: &ChainParams,
+    current: &FullParams,
+    proposed: &Params,
+) -> Result<(), ProposalError> {
+    let proposed = match proposed {
+        Params::Null => return Ok(()),
+        Params::Compact { .. } => return Err(ProposalError::NotFull),
+        Params::Full(full) => full,
+    };
+    let changes_signers = proposed.signblockscript != current.signblockscript;
+    if changes_signers && witness_program(proposed.signblockscript.as_bytes()).is_none() {
+        return Err(ProposalError::SignblockScript);
+    }
+    if proposed.fedpeg_program != current.fedpeg_program || proposed.fedpegscript != current.fedpegscript {
+        check_fedpeg(proposed)?;
+    }
+    let is_list = || proposed.extension_space.is_empty() || PakList::parse(&proposed.extension_space).is_some();
+    if params.enforce_pak && proposed.extension_space != current.extension_space && !is_list() {
+        return Err(ProposalError::ExtensionSpace);
+    }
+    Ok(())
+}
+
+fn check_fedpeg(proposed: &FullParams) -> Result<(), ProposalError> {
+    let (version, _) = witness_program(proposed.fedpeg_program.as_bytes()).ok_or(ProposalError::FedpegProgram)?;
+    if version > 0 {
+        return Ok(());
+    }
+    if Script::from(proposed.fedpegscript.clone()).to_v0_p2wsh().as_bytes() != proposed.fedpeg_program.as_bytes() {
+        return Err(ProposalError::FedpegMismatch);
+    }
+    if proposed.fedpegscript.first() == Some(&OP_DEPTH.into_u8()) {
+        return Err(ProposalError::FedpegTemplate);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use elements::encode::serialize_hex;
-
-    use super::*;
-    use crate::fixtures::params;
-
-    #[test]
-    fn full_in_block_one_and_at_the_start_of_epochs_else_compact() {
-        let params = params();
-        for height in 1..=40 {
-            let entry = expected_current(&params, height);
-            let full = height == 1 || height % 10 == 0;
-            assert_eq!((entry.is_full(), entry.is_compact()), (full, !full), "height {height}");
-        }
-    }
-
-    #[test]
-    fn roots_are_those_of_elements() {
-        // From an elementsd with these parameters.
-        let full = expected_current(&params(), 10);
-        let compact = expected_current(&params(), 11);
-        let root = "a36f5ef3d52546297f468b5a599f9da977c46fe082ef7b7e2593c9205a21f11f";
-        assert_eq!(full.calculate_root().to_string(), root);
-        assert_eq!(compact.calculate_root().to_string(), root);
-        let elided = "d44a004fb3c0418e231b9cceed0559ab281fcd2d9727de7eee2189f272888761";
-        assert_eq!(compact.elided_root().unwrap().to_string(), elided);
-    }
-
-    #[test]
-    fn the_entry_of_block_one_is_that_of_elements() {
-        // The scripts of a chain whose block signing and federation scripts are one key each.
-        let script = "512103dff4923d778550cc13ce0d887d737553b4b58f4e8e886507fc39f5e447b2186451ae";
-        let script = elements::Script::from(hex::decode(script).unwrap());
-        let params = ChainParams {
-            signblock_script: script.clone(),
-            fedpeg_script: script.clone(),
-            start_p2wsh: true,
-            ..ChainParams::elements_default("mychain")
-        };
-        let full = params.block_one_params();
-        let hash = hex::encode(script.wscript_hash().to_byte_array());
-        assert_eq!(full.signblockscript.as_bytes(), hex::decode(format!("0020{hash}")).unwrap());
-        assert_eq!(full.fedpeg_program.to_hex_string(), format!("0020{hash}"));
-        let pak = "02fcba7ecf41bc7e1be4ee122d9d22e3333671eb0a3a87b5cdf099d59874e1940f".repeat(2);
-        let expected = format!("02220020{hash}4a000000220020{hash}25{script:x}0142{pak}");
-        assert_eq!(serialize_hex(&expected_current(&params, 1)), expected);
-        let p2sh = ChainParams { start_p2wsh: false, ..params }.block_one_params().fedpeg_program;
-        assert!(p2sh.is_p2sh());
-    }
-}
+#[path = "dynafed_tests.rs"]
+mod tests;

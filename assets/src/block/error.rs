@@ -2,10 +2,64 @@
 
 use elements::{AssetId, BlockHash, TxMerkleNode, Txid};
 
+use super::ProposalError;
+use crate::peg::PakError;
 use crate::state::ViewError;
 use crate::transaction::TxError;
 
-/// A rule that a block breaks. Each variant is one rule.
+/// A rule that a block breaks. Each variant is one rule, with a stable [name](BlockError::name); where Elements has a reject
+/// reason for it, [`BlockError::elements_reason`] gives it:
+///
+/// | name | Elements |
+/// |---|---|
+/// | `view` | - |
+/// | `not-dynafed` | `invalid-dyna-fed` |
+/// | `version` | `bad-version(…)` |
+/// | `previous-block` | `prev-blk-not-found` |
+/// | `height` | `bad-header-height` |
+/// | `time-too-old` | `time-too-old` |
+/// | `time-too-new` | `time-too-new` |
+/// | `dynafed-current` | `invalid-dyna-fed` |
+/// | `dynafed-proposal` | `invalid-dyna-fed` |
+/// | `proposal-not-agreed` | - |
+/// | `weight` | `bad-blk-weight` |
+/// | `sigops` | `bad-blk-sigops` |
+/// | `merkle-root` | `bad-txnmrklroot` |
+/// | `merkle-mutated` | `bad-txns-duplicate` |
+/// | `witness-commitment` | `bad-witness-merkle-match` |
+/// | `witness-commitment-missing` | `unexpected-witness` |
+/// | `coinbase-missing` | `bad-cb-missing` |
+/// | `coinbase-second` | `bad-cb-multiple` |
+/// | `coinbase-height` | `bad-cb-height` |
+/// | `coinbase-issuance` | - |
+/// | `coinbase-pegin` | `bad-cb-witness` |
+/// | `coinbase-input-witness` | `bad-cb-witness` |
+/// | `coinbase-output-witness` | `bad-cb-amount` |
+/// | `coinbase-fee` | `bad-cb-fee` |
+/// | `coinbase-confidential` | `bad-cb-amount` |
+/// | `coinbase-zero` | `bad-cb-amount` |
+/// | `coinbase-empty` | `bad-txns-vout-empty` |
+/// | `coinbase-total` | `bad-txns-txouttotal-toolarge` |
+/// | `coinbase-lock-time` | `bad-txns-nonfinal` |
+/// | `coinbase-destination` | `bad-coinbase-txos` |
+/// | `coinbase-pak` | `bad-pak-tx` |
+/// | `coinbase-pegout` | - |
+/// | `coinbase-amount` | `bad-cb-amount` |
+/// | `duplicate-transaction` | `bad-txns-BIP30` |
+/// | `transaction` | that of the transaction |
+/// | `fee-range` | `bad-block-total-fee-outofrange` |
+/// | `reward-range` | `bad-blockreward-outofrange` |
+/// | `signblock-script-unsupported` | - |
+/// | `unsigned` | `block-proof-invalid` |
+/// | `signature-size` | `block-proof-invalid` |
+/// | `signature-script` | `block-proof-invalid` |
+/// | `signature-count` | `block-proof-invalid` |
+/// | `signature-dummy` | `block-proof-invalid` |
+/// | `signature-encoding` | `block-proof-invalid` |
+/// | `signature-sighash` | `block-proof-invalid` |
+/// | `signature-high-s` | `block-proof-invalid` |
+/// | `signature-order` | `block-proof-invalid` |
+/// | `signature-invalid` | `block-proof-invalid` |
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
     /// The state could not be read: the block is neither valid nor invalid.
@@ -55,13 +109,21 @@ pub enum BlockError {
         /// Height of the block.
         height: u32,
     },
-    /// A vote for new parameters. This version accepts none.
-    #[error("the header at height {height} proposes new dynafed parameters, which this version does not accept")]
+    /// A vote for parameters that may not be.
+    #[error("the header at height {height} proposes parameters that may not be: {source}")]
     DynafedProposal {
         /// Height of the block.
         height: u32,
+        /// The rule.
+        source: ProposalError,
     },
-    /// Too heavy, by the stricter count.
+    /// A vote for new parameters. Elements allows it; this federation has not agreed to any.
+    #[error("the header at height {height} proposes parameters that the federation has not agreed to")]
+    ProposalNotAgreed {
+        /// Height of the block.
+        height: u32,
+    },
+    /// Too heavy.
     #[error("the block weighs {weight}, more than {}", super::MAX_BLOCK_WEIGHT)]
     Weight {
         /// Its weight.
@@ -146,9 +208,32 @@ pub enum BlockError {
     /// A coinbase without outputs.
     #[error("the coinbase has no output")]
     CoinbaseEmpty,
-    /// A lock time in force.
-    #[error("the coinbase has a lock time")]
-    CoinbaseLockTime,
+    /// More than there may be, over all assets together.
+    #[error("the coinbase's outputs add up to {total}, more than 21 million coins")]
+    CoinbaseTotal {
+        /// The sum, in the assets' smallest units.
+        total: u64,
+    },
+    /// A lock time that is not reached.
+    #[error("the coinbase has the lock time {lock_time}, which is not reached")]
+    CoinbaseLockTime {
+        /// The lock time.
+        lock_time: u32,
+    },
+    /// The policy asset may be paid to one script only.
+    #[error("coinbase output {vout} pays the policy asset elsewhere than to the mandatory script")]
+    CoinbaseDestination {
+        /// The output.
+        vout: usize,
+    },
+    /// A peg-out of the coinbase that is not authorized.
+    #[error("coinbase output {vout} is a peg-out that is not authorized: {source}")]
+    CoinbasePak {
+        /// The output.
+        vout: usize,
+        /// What it lacks.
+        source: PakError,
+    },
     /// The coinbase asks for a peg-out. Elements allows it; this federation does not sign it, since peg-outs have
     /// requesters.
     #[error("coinbase output {vout} is a peg-out")]
@@ -157,14 +242,14 @@ pub enum BlockError {
         vout: usize,
     },
     /// The coinbase takes more than was paid.
-    #[error("the coinbase takes {taken} of asset {asset}, but the fees are {fees}")]
+    #[error("the coinbase takes {taken} of asset {asset}, but the fees and the subsidy are {available}")]
     CoinbaseAmount {
         /// The asset.
         asset: AssetId,
         /// Taken, in the asset's smallest unit. At most the largest number, if the sum is larger.
         taken: u64,
-        /// Paid by the block's transactions.
-        fees: u64,
+        /// Paid by the block's transactions, and the subsidy.
+        available: u64,
     },
     /// The transaction exists already and has unspent outputs (BIP 30).
     #[error("transaction {0} repeats one that has unspent outputs")]
@@ -179,11 +264,24 @@ pub enum BlockError {
         /// The rule.
         source: Box<TxError>,
     },
-    /// The block's fees in one asset do not fit into an amount.
-    #[error("the fees in asset {0} exceed the largest amount")]
-    FeeOverflow(AssetId),
-    /// The signblock script of the parameters is no bare multisig.
-    #[error("the signblock script of the chain parameters is not a bare multisig")]
+    /// The block's fees in one asset are more than there can be.
+    #[error("the fees in asset {asset} add up to {total}, more than 21 million coins")]
+    FeeRange {
+        /// The asset.
+        asset: AssetId,
+        /// The sum, in the asset's smallest unit.
+        total: u64,
+    },
+    /// Fees and subsidy together are more than there can be.
+    #[error("the fees in asset {asset} and the subsidy add up to {total}, more than 21 million coins")]
+    RewardRange {
+        /// The asset.
+        asset: AssetId,
+        /// The sum, in the asset's smallest unit.
+        total: u64,
+    },
+    /// The block signing script in force is not the P2WSH of a bare multisig.
+    #[error("the block signing script in force is not the P2WSH of a bare multisig")]
     SignblockScriptUnsupported,
     /// No signatures at all.
     #[error("the header is not signed")]
@@ -242,4 +340,112 @@ pub enum BlockError {
         /// Position among the signatures.
         position: usize,
     },
+}
+
+impl BlockError {
+    /// A stable name in kebab case, for interfaces and statistics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::View(_) => "view",
+            Self::NotDynafed => "not-dynafed",
+            Self::Version(_) => "version",
+            Self::PreviousBlock { .. } => "previous-block",
+            Self::Height { .. } => "height",
+            Self::TimeTooOld { .. } => "time-too-old",
+            Self::TimeTooNew { .. } => "time-too-new",
+            Self::DynafedCurrent { .. } => "dynafed-current",
+            Self::DynafedProposal { .. } => "dynafed-proposal",
+            Self::ProposalNotAgreed { .. } => "proposal-not-agreed",
+            Self::Weight { .. } => "weight",
+            Self::Sigops { .. } => "sigops",
+            Self::MerkleRoot { .. } => "merkle-root",
+            Self::MerkleMutated => "merkle-mutated",
+            Self::WitnessCommitment { .. } => "witness-commitment",
+            Self::WitnessCommitmentMissing => "witness-commitment-missing",
+            Self::CoinbaseMissing => "coinbase-missing",
+            Self::CoinbaseSecond { .. } => "coinbase-second",
+            Self::CoinbaseHeight { .. } => "coinbase-height",
+            Self::CoinbaseIssuance => "coinbase-issuance",
+            Self::CoinbasePegin => "coinbase-pegin",
+            Self::CoinbaseInputWitness => "coinbase-input-witness",
+            Self::CoinbaseOutputWitness { .. } => "coinbase-output-witness",
+            Self::CoinbaseFee { .. } => "coinbase-fee",
+            Self::CoinbaseConfidential { .. } => "coinbase-confidential",
+            Self::CoinbaseZero { .. } => "coinbase-zero",
+            Self::CoinbaseEmpty => "coinbase-empty",
+            Self::CoinbaseTotal { .. } => "coinbase-total",
+            Self::CoinbaseLockTime { .. } => "coinbase-lock-time",
+            Self::CoinbaseDestination { .. } => "coinbase-destination",
+            Self::CoinbasePak { .. } => "coinbase-pak",
+            Self::CoinbasePegout { .. } => "coinbase-pegout",
+            Self::CoinbaseAmount { .. } => "coinbase-amount",
+            Self::DuplicateTransaction(_) => "duplicate-transaction",
+            Self::Transaction { .. } => "transaction",
+            Self::FeeRange { .. } => "fee-range",
+            Self::RewardRange { .. } => "reward-range",
+            Self::SignblockScriptUnsupported => "signblock-script-unsupported",
+            Self::Unsigned => "unsigned",
+            Self::SignatureSize { .. } => "signature-size",
+            Self::SignatureScript => "signature-script",
+            Self::SignatureCount { .. } => "signature-count",
+            Self::SignatureDummy => "signature-dummy",
+            Self::SignatureEncoding { .. } => "signature-encoding",
+            Self::SignatureSighash { .. } => "signature-sighash",
+            Self::SignatureHighS { .. } => "signature-high-s",
+            Self::SignatureOrder { .. } => "signature-order",
+            Self::SignatureInvalid { .. } => "signature-invalid",
+        }
+    }
+
+    /// What Elements calls the same refusal, if it has a reject reason for it. A wrong version it names with its number,
+    /// and the parts of a transaction's check it may name differently when it runs them side by side.
+    pub fn elements_reason(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Transaction { source, .. } => return source.elements_reason(),
+            Self::NotDynafed | Self::DynafedCurrent { .. } | Self::DynafedProposal { .. } => "invalid-dyna-fed",
+            Self::PreviousBlock { .. } => "prev-blk-not-found",
+            Self::Height { .. } => "bad-header-height",
+            Self::TimeTooOld { .. } => "time-too-old",
+            Self::TimeTooNew { .. } => "time-too-new",
+            Self::Weight { .. } => "bad-blk-weight",
+            Self::Sigops { .. } => "bad-blk-sigops",
+            Self::MerkleRoot { .. } => "bad-txnmrklroot",
+            Self::MerkleMutated => "bad-txns-duplicate",
+            Self::WitnessCommitment { .. } => "bad-witness-merkle-match",
+            Self::WitnessCommitmentMissing => "unexpected-witness",
+            Self::CoinbaseMissing => "bad-cb-missing",
+            Self::CoinbaseSecond { .. } => "bad-cb-multiple",
+            Self::CoinbaseHeight { .. } => "bad-cb-height",
+            Self::CoinbasePegin | Self::CoinbaseInputWitness => "bad-cb-witness",
+            Self::CoinbaseOutputWitness { .. }
+            | Self::CoinbaseConfidential { .. }
+            | Self::CoinbaseZero { .. }
+            | Self::CoinbaseAmount { .. } => "bad-cb-amount",
+            Self::CoinbaseFee { .. } => "bad-cb-fee",
+            Self::CoinbaseEmpty => "bad-txns-vout-empty",
+            Self::CoinbaseTotal { .. } => "bad-txns-txouttotal-toolarge",
+            Self::CoinbaseLockTime { .. } => "bad-txns-nonfinal",
+            Self::CoinbaseDestination { .. } => "bad-coinbase-txos",
+            Self::CoinbasePak { .. } => "bad-pak-tx",
+            Self::DuplicateTransaction(_) => "bad-txns-BIP30",
+            Self::FeeRange { .. } => "bad-block-total-fee-outofrange",
+            Self::RewardRange { .. } => "bad-blockreward-outofrange",
+            Self::Unsigned
+            | Self::SignatureSize { .. }
+            | Self::SignatureScript
+            | Self::SignatureCount { .. }
+            | Self::SignatureDummy
+            | Self::SignatureEncoding { .. }
+            | Self::SignatureSighash { .. }
+            | Self::SignatureHighS { .. }
+            | Self::SignatureOrder { .. }
+            | Self::SignatureInvalid { .. } => "block-proof-invalid",
+            Self::View(_)
+            | Self::Version(_)
+            | Self::ProposalNotAgreed { .. }
+            | Self::CoinbaseIssuance
+            | Self::CoinbasePegout { .. }
+            | Self::SignblockScriptUnsupported => return None,
+        })
+    }
 }

@@ -5,6 +5,7 @@ mod check;
 mod coinbase;
 mod dynafed;
 mod error;
+mod federation_policy;
 mod merkle;
 mod overlay;
 mod signatures;
@@ -13,12 +14,13 @@ mod weight;
 
 pub use certificate::{Certificate, CertificateError, CertificateKey, certificate_message};
 pub use check::{ChainTip, check_block, check_block_with};
-pub use dynafed::expected_current;
+pub use dynafed::ProposalError;
 pub use error::BlockError;
+pub use federation_policy::check_federation_policy;
 pub use merkle::{merkle_branch, merkle_root, verify_merkle_branch, witness_commitment};
 pub use signatures::{check_block_signatures, max_witness_size};
 pub use template::{Template, build_block};
-pub use weight::{MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, stricter_block_weight};
+pub use weight::{MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, block_weight, stricter_block_weight};
 
 #[cfg(test)]
 mod check_tests;

@@ -1,14 +1,18 @@
 //! The ledger as the transactions of one block see it: the state before the block plus what the earlier ones did.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use elements::{OutPoint, Txid};
 
-use crate::state::{ChainView, Coin, Effects, ViewError};
+use crate::chain::{ChainParams, Federation};
+use crate::state::{ChainView, Coin, DynafedEntries, Effects, ViewError};
 
 /// A view over another that remembers what is applied, and can tell the difference at the end.
 pub(super) struct Overlay<'a> {
     base: &'a dyn ChainView,
+    /// The federation in force in the block.
+    federation: Arc<Federation>,
     created: BTreeMap<OutPoint, Coin>,
     /// Outputs of the base that are spent.
     spent: BTreeMap<OutPoint, Coin>,
@@ -16,8 +20,8 @@ pub(super) struct Overlay<'a> {
 }
 
 impl<'a> Overlay<'a> {
-    pub(super) fn new(base: &'a dyn ChainView) -> Self {
-        Self { base, created: BTreeMap::new(), spent: BTreeMap::new(), claimed: BTreeSet::new() }
+    pub(super) fn new(base: &'a dyn ChainView, federation: Arc<Federation>) -> Self {
+        Self { base, federation, created: BTreeMap::new(), spent: BTreeMap::new(), claimed: BTreeSet::new() }
     }
 
     /// Takes in what a checked transaction changes.
@@ -66,5 +70,13 @@ impl ChainView for Overlay<'_> {
         }
         // Outputs of the base that this block has spent still count: BIP 30 asks about the state before the block.
         self.base.has_unspent_outputs(txid)
+    }
+
+    fn dynafed(&self, height: u32) -> Result<DynafedEntries, ViewError> {
+        self.base.dynafed(height)
+    }
+
+    fn federation(&self, _: &ChainParams, _: u32) -> Result<Arc<Federation>, ViewError> {
+        Ok(Arc::clone(&self.federation))
     }
 }

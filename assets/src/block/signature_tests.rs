@@ -4,17 +4,20 @@
 
 use std::collections::BTreeMap;
 
+use elements::dynafed::{FullParams, Params};
 use elements::{Block, BlockHash, Script};
 use secp256k1_zkp::{Message, SECP256K1, ecdsa};
 
 use super::*;
-use crate::chain::ChainParams;
-use crate::fixtures::{block_keys, key, params, sign, witness_mut};
+use crate::chain::{ChainParams, Federation};
+use crate::fixtures::{block_keys, key, params, sign, unchanged, witness_mut};
+use crate::state::{DynafedEntries, MemoryView};
 
 fn empty_block(params: &ChainParams) -> Block {
     let template = Template {
         height: 1,
         previous: BlockHash::from_byte_array([1; 32]),
+        dynafed: unchanged(params, 1),
         time: 1_700_000_000,
         transactions: vec![],
         fees: BTreeMap::new(),
@@ -35,7 +38,7 @@ fn signed(signers: &[usize]) -> Block {
 }
 
 fn check(block: &Block) -> Result<(), BlockError> {
-    check_block_signatures(&params(), &block.header)
+    check_block_signatures(&Federation::without_votes(&params(), 1), &block.header)
 }
 
 /// The refusal of a well signed block after a change to its witness.
@@ -65,7 +68,7 @@ fn one_signature_less_or_more_is_refused() {
     limit.max_block_signature_size = 1000;
     let mut block = empty_block(&limit);
     sign(&limit, &mut block, &[0, 1, 2]);
-    let refused = check_block_signatures(&limit, &block.header);
+    let refused = check_block_signatures(&Federation::without_votes(&limit, 1), &block.header);
     assert!(matches!(refused, Err(BlockError::SignatureCount { found: 3, needed: 2 })));
 }
 
@@ -155,7 +158,7 @@ fn a_witness_over_the_limit_is_refused() {
     params.max_block_signature_size = 200;
     let mut block = empty_block(&params);
     sign(&params, &mut block, &[0, 1]);
-    let refused = check_block_signatures(&params, &block.header);
+    let refused = check_block_signatures(&Federation::without_votes(&params, 1), &block.header);
     assert!(matches!(refused, Err(BlockError::SignatureSize { limit: 200, .. })));
 }
 
@@ -164,7 +167,52 @@ fn a_header_that_names_another_script_is_refused() {
     let mut other = params();
     other.signblock_script = crate::fixtures::multisig(1, &block_keys());
     let mut block = signed(&[0, 1]);
-    assert!(matches!(check_block_signatures(&other, &block.header), Err(BlockError::DynafedCurrent { height: 1 })));
+    let refused = check_block_signatures(&Federation::without_votes(&other, 1), &block.header);
+    assert!(matches!(refused, Err(BlockError::DynafedCurrent { height: 1 })));
     block.header.ext = elements::BlockExtData::Proof { challenge: params().signblock_script, solution: Script::new() };
     assert!(matches!(check(&block), Err(BlockError::NotDynafed)));
+}
+
+/// A header of height 10 after a vote for another block signing script, signed with the keys given.
+fn after_a_vote(signblockscript: Script, witness: Vec<Vec<u8>>) -> Result<(), BlockError> {
+    let params = params();
+    let proposed = FullParams { signblockscript, ..params.block_one_params() };
+    let mut view = MemoryView::default();
+    for height in 1..10 {
+        let proposed = Params::Full(proposed.clone());
+        view.set_dynafed(height, DynafedEntries { proposed, ..unchanged(&params, height) });
+    }
+    let federation = Federation::at(&params, &view, 10).unwrap();
+    assert_eq!(federation.current(), &proposed);
+    let mut block = empty_block(&params);
+    block.header.height = 10;
+    if let elements::BlockExtData::Dynafed { current, signblock_witness, .. } = &mut block.header.ext {
+        *current = federation.entry();
+        *signblock_witness = witness;
+    }
+    if let Some([_, key, script]) = witness_mut(&mut block).first_chunk::<3>().cloned() {
+        let message = Message::from_digest(block.block_hash().to_byte_array());
+        let key = secp256k1_zkp::SecretKey::from_slice(&key).unwrap();
+        let mut signature = SECP256K1.sign_ecdsa(&message, &key).serialize_der().to_vec();
+        signature.push(1);
+        *witness_mut(&mut block) = vec![vec![], signature, script];
+    }
+    check_block_signatures(&federation, &block.header)
+}
+
+#[test]
+fn after_a_vote_the_new_signers_sign() {
+    let new = key(31, 1);
+    let script = crate::fixtures::multisig(1, &[new]);
+    let witness = |key: &secp256k1_zkp::SecretKey| vec![vec![], key.secret_bytes().to_vec(), script.to_bytes()];
+    after_a_vote(script.to_v0_p2wsh(), witness(&new)).unwrap();
+    let refused = after_a_vote(script.to_v0_p2wsh(), witness(&block_keys()[0]));
+    assert!(matches!(refused, Err(BlockError::SignatureInvalid { position: 0 })), "{refused:?}");
+    // What is no P2WSH of a multisig needs an interpreter.
+    let taproot = Script::from([[0x51, 32].as_slice(), &[7; 32]].concat());
+    let refused = after_a_vote(taproot, vec![vec![]]);
+    assert!(matches!(refused, Err(BlockError::SignblockScriptUnsupported)), "{refused:?}");
+    let op_true = Script::from(vec![0x51]);
+    let refused = after_a_vote(op_true.to_v0_p2wsh(), vec![op_true.to_bytes()]);
+    assert!(matches!(refused, Err(BlockError::SignblockScriptUnsupported)), "{refused:?}");
 }

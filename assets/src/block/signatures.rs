@@ -1,15 +1,17 @@
 //! The witness of a header: signatures of k block keys.
 //!
-//! Elements runs the witness through its script interpreter, against the P2WSH of the signblock script. That script is
-//! a bare multisig ([`Multisig`]), so the outcome can be judged directly, with a name for each thing that can be wrong.
+//! Elements runs the witness through its script interpreter, against the block signing script in force. That script is
+//! the P2WSH of a bare multisig ([`Multisig`]), so the outcome can be judged directly, with a name for each thing that can
+//! be wrong. Other scripts can be voted for, and are refused here by name.
 //! Signatures are ECDSA over the block hash, DER with low S, followed by the byte `SIGHASH_ALL`.
 
 use elements::encode::serialize;
 use elements::{BlockExtData, BlockHeader, Script};
 use secp256k1_zkp::{Message, PublicKey, SECP256K1, ecdsa};
 
-use super::{BlockError, expected_current};
-use crate::chain::{ChainParams, Multisig};
+use super::BlockError;
+use super::dynafed::is_expected;
+use crate::chain::{Federation, Multisig};
 
 /// Size of the largest ECDSA signature with low S and its sighash byte, in bytes.
 const MAX_SIGNATURE_SIZE: usize = 72;
@@ -24,30 +26,34 @@ pub fn max_witness_size(threshold: usize, script: &Script) -> usize {
     serialize(&items).len()
 }
 
-/// Checks the signatures of a header.
+/// Checks the signatures of a header against the federation in force at its height.
 ///
 /// # Errors
 /// The first thing found wrong; [`BlockError::SignatureCount`] when there are fewer or more than the threshold.
-pub fn check_block_signatures(params: &ChainParams, header: &BlockHeader) -> Result<(), BlockError> {
+pub fn check_block_signatures(federation: &Federation, header: &BlockHeader) -> Result<(), BlockError> {
     let BlockExtData::Dynafed { current, signblock_witness, .. } = &header.ext else {
         return Err(BlockError::NotDynafed);
     };
-    if *current != expected_current(params, header.height) {
+    if !is_expected(current, &federation.entry()) {
         return Err(BlockError::DynafedCurrent { height: header.height });
     }
+    let in_force = federation.current();
     let size = serialize(signblock_witness).len();
-    let limit = params.max_block_signature_size;
+    let limit = in_force.signblock_witness_limit;
     if u32::try_from(size).map_or(true, |size| size > limit) {
         return Err(BlockError::SignatureSize { size, limit });
     }
-    let Multisig { threshold, keys } =
-        Multisig::parse(&params.signblock_script).ok_or(BlockError::SignblockScriptUnsupported)?;
+    if !in_force.signblockscript.is_v0_p2wsh() {
+        return Err(BlockError::SignblockScriptUnsupported);
+    }
     let Some((script, items)) = signblock_witness.split_last() else {
         return Err(BlockError::Unsigned);
     };
-    if script.as_slice() != params.signblock_script.as_bytes() {
+    let script = Script::from(script.clone());
+    if script.to_v0_p2wsh() != in_force.signblockscript {
         return Err(BlockError::SignatureScript);
     }
+    let Multisig { threshold, keys } = Multisig::parse(&script).ok_or(BlockError::SignblockScriptUnsupported)?;
     let Some((dummy, signatures)) = items.split_first() else {
         return Err(BlockError::SignatureCount { found: 0, needed: threshold });
     };

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use elements::dynafed::Params;
 use elements::{AssetId, Block, BlockExtData, BlockHash, BlockHeader, Script, Transaction, Txid};
 
-use super::{coinbase, expected_current, merkle_root};
+use super::{coinbase, merkle_root};
 use crate::chain::ChainParams;
+use crate::state::DynafedEntries;
 
 /// Version of our blocks: no version bit is signalled.
 const VERSION: u32 = 0x2000_0000;
@@ -18,13 +18,16 @@ pub struct Template {
     pub height: u32,
     /// The block before it.
     pub previous: BlockHash,
+    /// The entry of the federation in force ([`crate::chain::Federation::entry`]), and the parameters to vote for.
+    pub dynafed: DynafedEntries,
     /// Its time, in seconds since 1970. Must be after the median time past of the block before.
     pub time: u32,
     /// Verified transactions, in an order in which each finds the outputs it spends.
     pub transactions: Vec<Transaction>,
     /// Their fees per asset, in the asset's smallest unit.
     pub fees: BTreeMap<AssetId, u64>,
-    /// Where the fees in the policy asset go. Fees in other assets are left uncollected.
+    /// Where the fees in the policy asset go, unless the chain has a mandatory script for them. Fees in other assets and
+    /// the subsidy are left uncollected.
     pub fee_script: Script,
     /// Further `OP_RETURN` scripts for the coinbase, such as the commitment to a peg-out batch.
     pub commitments: Vec<Script>,
@@ -34,7 +37,8 @@ pub struct Template {
 ///
 /// Nothing is judged here: a template with invalid transactions makes a block that [`super::check_block`] refuses.
 pub fn build_block(params: &ChainParams, template: Template) -> Block {
-    let Template { height, previous, time, transactions, fees, fee_script, commitments } = template;
+    let Template { height, previous, dynafed, time, transactions, fees, fee_script, commitments } = template;
+    let fee_script = if params.mandatory_coinbase.is_empty() { fee_script } else { params.mandatory_coinbase.clone() };
     let asset = params.pegged_asset();
     let amount = fees.get(&asset).copied().unwrap_or(0);
     let coinbase = coinbase::build(height, asset, amount, fee_script, commitments, &transactions);
@@ -47,8 +51,8 @@ pub fn build_block(params: &ChainParams, template: Template) -> Block {
         time,
         height,
         ext: BlockExtData::Dynafed {
-            current: expected_current(params, height),
-            proposed: Params::Null,
+            current: dynafed.current,
+            proposed: dynafed.proposed,
             signblock_witness: Vec::new(),
         },
     };

@@ -125,7 +125,13 @@ fn rules(conf: &mut Conf, params: &ChainParams) {
     conf.set("dynamic_epoch_length", params.epoch_length_blocks);
     conf.set("total_valid_epochs", params.total_valid_epochs);
     conf.set("evbparams", "dynafed:-1:::");
-    conf.set("con_blocksubsidy", 0);
+    let (subsidy_asset, _) = params.subsidy(0);
+    conf.set("con_blocksubsidy", params.block_subsidy);
+    conf.set("con_nsubsidyhalvinginterval", params.subsidy_halving_interval_blocks);
+    conf.set("subsidyasset", subsidy_asset);
+    if !params.mandatory_coinbase.is_empty() {
+        conf.set("con_mandatorycoinbase", hex::encode(params.mandatory_coinbase.as_bytes()));
+    }
     conf.set("con_bip34height", 0);
     conf.set("con_bip65height", 0);
     conf.set("con_bip66height", 0);
@@ -134,7 +140,7 @@ fn rules(conf: &mut Conf, params: &ChainParams) {
     conf.set("con_parentpowlimit", hex::encode(params.parent_pow_limit));
     conf.set("con_start_p2wsh_script", flag(params.start_p2wsh));
     conf.set("peginconfirmationdepth", params.pegin_confirmation_depth_blocks);
-    conf.set("enforce_pak", 0);
+    conf.set("enforce_pak", flag(params.enforce_pak));
     for entry in &params.extension_space {
         conf.set("pak", hex::encode(entry));
     }
@@ -187,6 +193,26 @@ mod tests {
             "validatepegin=0".to_owned(),
         ] {
             assert!(lines.contains(&expected), "{expected} is missing in {lines:#?}");
+        }
+    }
+
+    #[test]
+    fn authorized_pegouts_the_subsidy_and_the_mandatory_coinbase_are_told() {
+        let plain = lines(&ElementsConfOptions::default());
+        for expected in ["enforce_pak=0", "con_blocksubsidy=0", "con_nsubsidyhalvinginterval=150"] {
+            assert!(plain.contains(&expected.to_owned()), "{expected} is missing in {plain:#?}");
+        }
+        assert!(plain.contains(&format!("subsidyasset={}", params().pegged_asset())));
+        assert!(!plain.iter().any(|line| line.starts_with("con_mandatorycoinbase")));
+        let changed = ChainParams {
+            enforce_pak: true,
+            mandatory_coinbase: elements::Script::from(vec![0x51]),
+            block_subsidy: 7,
+            ..params()
+        };
+        let conf = elements_conf(&changed, &ElementsConfOptions::default());
+        for expected in ["enforce_pak=1", "con_mandatorycoinbase=51", "con_blocksubsidy=7"] {
+            assert!(conf.lines().any(|line| line == expected), "{expected} is missing in {conf}");
         }
     }
 

@@ -10,6 +10,7 @@ use elements::{AssetId, BlockHash, Script, dynafed::FullParams};
 use serde::{Deserialize, Serialize};
 
 use super::Multisig;
+use crate::transaction::MAX_MONEY;
 
 /// Elements' default `-pak` entry of a custom chain: one junk entry that authorizes nobody.
 const DEFAULT_PAK_KEY: [u8; 33] = [
@@ -73,6 +74,26 @@ pub struct ChainParams {
     pub block_height_in_header: bool,
     /// `-con_connect_genesis_outputs`: whether the outputs of the genesis block can be spent.
     pub connect_genesis_outputs: bool,
+    /// `-enforce_pak`: whether a peg-out must be authorized by an entry of the extension space.
+    #[serde(default)]
+    pub enforce_pak: bool,
+    /// `-con_mandatorycoinbase`: the only script to which a coinbase may pay the policy asset; empty for any.
+    #[serde(default)]
+    pub mandatory_coinbase: Script,
+    /// `-con_blocksubsidy`: what a coinbase may take beside the fees, in the smallest unit of `subsidy_asset`.
+    #[serde(default)]
+    pub block_subsidy: u64,
+    /// `-con_nsubsidyhalvinginterval`: after how many blocks the subsidy halves.
+    #[serde(default = "default_halving_interval")]
+    pub subsidy_halving_interval_blocks: u32,
+    /// `-subsidyasset`: of which asset the subsidy is; the pegged one if there is none.
+    #[serde(default)]
+    pub subsidy_asset: Option<AssetId>,
+}
+
+/// Elements' default of a custom chain, that of Bitcoin's regtest.
+fn default_halving_interval() -> u32 {
+    150
 }
 
 /// Parameters of a chain that these rules cannot judge, or that could never make a block.
@@ -101,6 +122,9 @@ pub enum ParamsError {
     /// A length of zero or a missing value.
     #[error("{0} must not be zero")]
     Zero(&'static str),
+    /// No coinbase could take it.
+    #[error("the block subsidy {0} is more than 21 million coins")]
+    Subsidy(u64),
     /// Elements reads two public keys from each entry.
     #[error("an extension space entry has {0} bytes, not {PAK_ENTRY_LENGTH}")]
     ExtensionEntry(usize),
@@ -134,6 +158,11 @@ impl ChainParams {
             signed_blocks: true,
             block_height_in_header: true,
             connect_genesis_outputs: true,
+            enforce_pak: false,
+            mandatory_coinbase: Script::new(),
+            block_subsidy: 0,
+            subsidy_halving_interval_blocks: default_halving_interval(),
+            subsidy_asset: None,
         }
     }
 
@@ -171,12 +200,17 @@ impl ChainParams {
         if u32::try_from(needed).is_ok_and(|size| size > self.max_block_signature_size) {
             return Err(ParamsError::SignatureLimit { needed, limit: self.max_block_signature_size });
         }
-        for (value, name) in
-            [(self.epoch_length_blocks, "epoch_length_blocks"), (self.total_valid_epochs, "total_valid_epochs")]
-        {
+        for (value, name) in [
+            (self.epoch_length_blocks, "epoch_length_blocks"),
+            (self.total_valid_epochs, "total_valid_epochs"),
+            (self.subsidy_halving_interval_blocks, "subsidy_halving_interval_blocks"),
+        ] {
             if value == 0 {
                 return Err(ParamsError::Zero(name));
             }
+        }
+        if self.block_subsidy > MAX_MONEY {
+            return Err(ParamsError::Subsidy(self.block_subsidy));
         }
         if self.parent_genesis == bitcoin::BlockHash::all_zeros() {
             return Err(ParamsError::Zero("parent_genesis"));
@@ -221,6 +255,13 @@ impl ChainParams {
         super::genesis::pegged_asset(self)
     }
 
+    /// What the coinbase at `height` may take beside the fees, and of which asset.
+    pub fn subsidy(&self, height: u32) -> (AssetId, u64) {
+        let halvings = height.checked_div(self.subsidy_halving_interval_blocks).unwrap_or(0);
+        let amount = self.block_subsidy.checked_shr(halvings).unwrap_or(0);
+        (self.subsidy_asset.unwrap_or_else(|| self.pegged_asset()), amount)
+    }
+
     /// The genesis block.
     ///
     /// With unsigned blocks or without heights in headers the wire form differs from that of the returned type; the
@@ -258,6 +299,27 @@ mod tests {
     }
 
     #[test]
+    fn parameters_of_older_files_have_the_defaults() {
+        let mut value = serde_json::to_value(params()).unwrap();
+        for name in
+            ["enforce_pak", "mandatory_coinbase", "block_subsidy", "subsidy_halving_interval_blocks", "subsidy_asset"]
+        {
+            assert!(value.as_object_mut().unwrap().remove(name).is_some(), "{name}");
+        }
+        assert_eq!(serde_json::from_value::<ChainParams>(value).unwrap(), params());
+    }
+
+    #[test]
+    fn the_subsidy_halves_until_nothing_is_left() {
+        let params = ChainParams { block_subsidy: 1_000, ..params() };
+        for (height, amount) in
+            [(0, 1_000), (149, 1_000), (150, 500), (1_499, 1), (1_500, 0), (64 * 150, 0), (u32::MAX, 0)]
+        {
+            assert_eq!(params.subsidy(height), (params.pegged_asset(), amount), "height {height}");
+        }
+    }
+
+    #[test]
     fn unusable_parameters_are_refused_by_name() {
         let with = |change: fn(&mut ChainParams)| {
             let mut params = params();
@@ -276,6 +338,9 @@ mod tests {
         );
         assert_eq!(with(|p| p.epoch_length_blocks = 0), ParamsError::Zero("epoch_length_blocks"));
         assert_eq!(with(|p| p.total_valid_epochs = 0), ParamsError::Zero("total_valid_epochs"));
+        let halving = ParamsError::Zero("subsidy_halving_interval_blocks");
+        assert_eq!(with(|p| p.subsidy_halving_interval_blocks = 0), halving);
+        assert_eq!(with(|p| p.block_subsidy = MAX_MONEY + 1), ParamsError::Subsidy(MAX_MONEY + 1));
         assert_eq!(with(|p| p.extension_space.clear()), ParamsError::ExtensionSpaceEmpty);
         assert_eq!(with(|p| p.extension_space.push(vec![2; 33])), ParamsError::ExtensionEntry(33));
     }

@@ -26,9 +26,13 @@ pub enum PegError {
     /// A claim script beyond the limit.
     #[error("the claim script has {0} bytes, more than {max}", max = super::pegin::MAX_CLAIM_SCRIPT_SIZE)]
     ClaimScriptSize(usize),
-    /// The parent transaction cannot be read, or has bytes left over, or carries a witness.
-    #[error("the parent transaction is not exactly one transaction without witness: {0}")]
+    /// The parent transaction cannot be read, or has bytes left over.
+    #[error("the parent transaction is not exactly one transaction: {0}")]
     Transaction(String),
+    /// The parent transaction carries a witness, which its id does not commit to. Elements accepts it; members do not sign
+    /// it.
+    #[error("the parent transaction carries a witness")]
+    TransactionWitness,
     /// The parent transaction is not the one whose output is claimed.
     #[error("the parent transaction is {found}, but the claim is for an output of {claimed}")]
     TransactionId {
@@ -83,4 +87,34 @@ pub enum PegError {
     /// The script has no address.
     #[error("the deposit script has no address: {0}")]
     Address(String),
+}
+
+impl PegError {
+    /// A stable name in kebab case, for interfaces and statistics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotPegin(_) => "not-a-pegin",
+            Self::WitnessMissing => "pegin-witness-missing",
+            Self::WitnessMalformed(_) => "pegin-witness-malformed",
+            Self::Value(_) => "pegin-value",
+            Self::Asset(_) => "pegin-asset",
+            Self::ParentGenesis(_) => "pegin-parent-genesis",
+            Self::ClaimScriptSize(_) => "pegin-claim-script-size",
+            Self::Transaction(_) => "pegin-transaction",
+            Self::TransactionWitness => "pegin-transaction-witness",
+            Self::TransactionId { .. } => "pegin-transaction-id",
+            Self::ProofMalformed(_) => "pegin-proof-malformed",
+            Self::ProofInvalid(_) => "pegin-proof-invalid",
+            Self::ProofMatches(_) => "pegin-proof-matches",
+            Self::ProofTransaction { .. } => "pegin-proof-transaction",
+            Self::ParentTarget(_) => "pegin-parent-target",
+            Self::ParentWork(_) => "pegin-parent-work",
+            Self::Output(_) => "pegin-output",
+            Self::Destination(_) => "pegin-destination",
+            Self::Amount { .. } => "pegin-amount",
+            Self::FedpegScript => "fedpeg-script",
+            Self::Tweak(_) => "fedpeg-tweak",
+            Self::Address(_) => "deposit-address",
+        }
+    }
 }

@@ -5,17 +5,16 @@
 //! their keys and the claim script alone.
 //!
 //! A federation script takes deposits in the epoch in which it was in force at the start, and in the epochs after, as
-//! many in all as `total_valid_epochs`. Epoch 0 starts with the genesis block, which has no dynafed entry; its program
-//! is the P2SH-P2WSH of the fedpeg script whatever `start_p2wsh` says.
+//! many in all as `total_valid_epochs`: see [`Federation`].
 
 use elements::Script;
 use elements::hashes::{Hash as _, HashEngine as _, HmacEngine, sha256};
-use elements::opcodes::all::OP_DEPTH;
+use elements::opcodes::all::{OP_DEPTH, OP_RESERVED};
 use elements::script::{Builder, Instruction};
 use secp256k1_zkp::{PublicKey, SECP256K1, Scalar};
 
 use super::PegError;
-use crate::chain::ChainParams;
+use crate::chain::{ChainParams, Federation, Fedpeg};
 
 /// The scripts of a deposit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,42 +63,70 @@ pub fn tweak_fedpeg(fedpeg_script: &Script, claim_script: &Script) -> Result<bit
     Ok(bitcoin::ScriptBuf::from_bytes(tweaked.into_script().into_bytes()))
 }
 
-/// How a witness program stands in the deposit's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    P2wsh,
-    P2shP2wsh,
+/// The witness version and program of an output script that is one: a version, and a push of 2 to 40 bytes.
+pub(crate) fn witness_program(script: &[u8]) -> Option<(u8, &[u8])> {
+    let (version, push) = script.split_first()?;
+    let (length, program) = push.split_first()?;
+    let version = match *version {
+        0 => 0,
+        version => version.checked_sub(OP_RESERVED.into_u8()).filter(|version| (1..=16).contains(version))?,
+    };
+    ((2..=40).contains(length) && program.len() == usize::from(*length)).then_some((version, program))
 }
 
-/// The form of the programs of an epoch.
-fn form(params: &ChainParams, epoch: u32) -> Form {
-    if params.start_p2wsh && epoch > 0 { Form::P2wsh } else { Form::P2shP2wsh }
-}
-
-fn program(params: &ChainParams, form: Form, claim_script: &Script) -> Result<FedpegProgram, PegError> {
-    let witness_script = tweak_fedpeg(&params.fedpeg_script, claim_script)?;
-    let witness_program = witness_script.to_p2wsh();
-    Ok(match form {
-        Form::P2wsh => FedpegProgram { witness_script, script_pubkey: witness_program, redeem: None },
-        Form::P2shP2wsh => {
-            FedpegProgram { witness_script, script_pubkey: witness_program.to_p2sh(), redeem: Some(witness_program) }
+impl Fedpeg {
+    /// The program that a deposit for a claim script pays, or `None` if the federation's program is of a later witness
+    /// version, when Elements takes any output for a deposit.
+    ///
+    /// # Errors
+    /// As [`tweak_fedpeg`].
+    pub fn tweaked(&self, claim_script: &Script) -> Result<Option<FedpegProgram>, PegError> {
+        if witness_program(self.program.as_bytes()).is_some_and(|(version, _)| version > 0) {
+            return Ok(None);
         }
-    })
+        let witness_script = tweak_fedpeg(&self.script, claim_script)?;
+        let witness_program = witness_script.to_p2wsh();
+        Ok(Some(if self.program.is_p2sh() {
+            FedpegProgram { witness_script, script_pubkey: witness_program.to_p2sh(), redeem: Some(witness_program) }
+        } else {
+            FedpegProgram { witness_script, script_pubkey: witness_program, redeem: None }
+        }))
+    }
+}
+
+impl Federation {
+    /// The programs a deposit may pay for its claim to stand in a block, newest first, without repetitions.
+    ///
+    /// # Errors
+    /// As [`tweak_fedpeg`].
+    pub fn deposit_programs(&self, claim_script: &Script) -> Result<Vec<FedpegProgram>, PegError> {
+        let mut programs: Vec<FedpegProgram> = Vec::new();
+        for fedpeg in self.fedpegs() {
+            match fedpeg.tweaked(claim_script)? {
+                Some(program) if !programs.contains(&program) => programs.push(program),
+                Some(_) | None => {}
+            }
+        }
+        Ok(programs)
+    }
 }
 
 fn epoch_at(params: &ChainParams, height: u32) -> u32 {
     height.checked_div(params.epoch_length_blocks).unwrap_or(0)
 }
 
-/// The program of the federation script that was in force at the start of `epoch`, for a claim script.
+/// The program for a claim script in `epoch`, as long as no vote has changed the federation.
 ///
 /// # Errors
-/// As [`tweak_fedpeg`].
+/// As [`tweak_fedpeg`]; [`PegError::FedpegScript`] if the epoch is too far away to have a height.
 pub fn fedpeg_program(params: &ChainParams, epoch: u32, claim_script: &Script) -> Result<FedpegProgram, PegError> {
-    program(params, form(params, epoch), claim_script)
+    let start = epoch.checked_mul(params.epoch_length_blocks).ok_or(PegError::FedpegScript)?;
+    let programs = deposit_programs(params, start, claim_script)?;
+    programs.into_iter().next().ok_or(PegError::FedpegScript)
 }
 
-/// The programs a deposit may pay if its claim is to stand in the block at `height`, newest first, without repetitions.
+/// The programs a deposit may pay if its claim is to stand in the block at `height`, newest first, without repetitions,
+/// as long as no vote has changed the federation. [`Federation::deposit_programs`] knows of votes.
 ///
 /// # Errors
 /// As [`tweak_fedpeg`].
@@ -108,12 +135,7 @@ pub fn deposit_programs(
     height: u32,
     claim_script: &Script,
 ) -> Result<Vec<FedpegProgram>, PegError> {
-    let newest = epoch_at(params, height);
-    let oldest = newest.saturating_sub(params.total_valid_epochs.saturating_sub(1));
-    // Only the first epoch can differ from the rest, so looking at both ends of the window is enough.
-    let mut forms = vec![form(params, newest), form(params, oldest)];
-    forms.dedup();
-    forms.into_iter().map(|form| program(params, form, claim_script)).collect()
+    Federation::without_votes(params, height).deposit_programs(claim_script)
 }
 
 /// The address to give a depositor while the next block is the one at `height`: that of the current epoch.

@@ -2,13 +2,17 @@
 
 mod error;
 mod fedpeg;
+mod pak;
 mod pegin;
 mod pegout;
 
 use elements::OutPoint;
 
 pub use error::PegError;
+pub(crate) use fedpeg::witness_program;
 pub use fedpeg::{FedpegProgram, deposit_address, deposit_programs, fedpeg_program, tweak_fedpeg, tweak_scalar};
+pub use pak::{PakError, PakList, check_authorized};
+pub(crate) use pegin::has_parent_witness;
 pub use pegin::{check_pegin, pegin_witness};
 pub use pegout::{parse_pegout, parse_pegout_script, pegout_script};
 

@@ -9,10 +9,9 @@ use bitcoin::merkle_tree::MerkleBlock;
 use bitcoin::{Target, TxOut};
 use elements::{PeginData, PeginWitness, Script, Transaction};
 
-use super::{PegError, deposit_programs};
-use crate::chain::ChainParams;
+use super::PegError;
+use crate::chain::{ChainParams, Federation};
 use crate::state::PeginClaim;
-use crate::transaction::TxContext;
 
 /// Longest claim script, in bytes (Elements).
 pub(super) const MAX_CLAIM_SCRIPT_SIZE: usize = 100;
@@ -24,8 +23,12 @@ const MAX_MONEY_SAT: u64 = 2_100_000_000_000_000;
 ///
 /// # Errors
 /// The first rule found broken.
-pub fn check_pegin(context: &TxContext<'_>, tx: &Transaction, vin: usize) -> Result<PeginClaim, PegError> {
-    let params = context.params;
+pub fn check_pegin(
+    params: &ChainParams,
+    federation: &Federation,
+    tx: &Transaction,
+    vin: usize,
+) -> Result<PeginClaim, PegError> {
     let input = tx.input.get(vin).ok_or(PegError::NotPegin(vin))?;
     let deposit = input.pegin_prevout().ok_or(PegError::NotPegin(vin))?;
     let data = input.pegin_data().ok_or(PegError::WitnessMissing)?;
@@ -44,10 +47,7 @@ pub fn check_pegin(context: &TxContext<'_>, tx: &Transaction, vin: usize) -> Res
     let output = claimed_output(&data.transaction, &deposit)?;
     let parent_block = check_inclusion(params, &data.merkle_proof, deposit.txid)?;
     let claim_script = Script::from(data.claim_script.to_bytes());
-    let program = deposit_programs(params, context.height, &claim_script)?
-        .into_iter()
-        .find(|program| program.script_pubkey == output.script_pubkey)
-        .ok_or_else(|| PegError::Destination(output.script_pubkey.clone()))?;
+    let witness_script = destination(federation, &claim_script, &output)?;
     let deposit_sat = output.value.to_sat();
     if deposit_sat != data.value {
         return Err(PegError::Amount { claimed_sat: data.value, deposit_sat });
@@ -57,21 +57,29 @@ pub fn check_pegin(context: &TxContext<'_>, tx: &Transaction, vin: usize) -> Res
         amount_sat: deposit_sat,
         claim_script,
         parent_block,
-        witness_script: program.witness_script,
-        deposit_script: program.script_pubkey,
+        witness_script,
+        deposit_script: output.script_pubkey,
         claim_txid: tx.txid(),
     })
 }
 
-/// The output that is claimed, from the parent transaction in the witness.
+/// The witness script of the federation program that the deposit pays.
 ///
-/// The transaction must be written without its witness, in the one way it can be: that is what Elements' own wallet
-/// does, and it leaves nothing in it that the transaction id does not commit to.
+/// Under a federation program of a later witness version any output is a deposit; there is no witness script then.
+fn destination(federation: &Federation, claim_script: &Script, output: &TxOut) -> Result<bitcoin::ScriptBuf, PegError> {
+    for fedpeg in federation.fedpegs() {
+        match fedpeg.tweaked(claim_script)? {
+            None => return Ok(bitcoin::ScriptBuf::new()),
+            Some(program) if program.script_pubkey == output.script_pubkey => return Ok(program.witness_script),
+            Some(_) => {}
+        }
+    }
+    Err(PegError::Destination(output.script_pubkey.clone()))
+}
+
+/// The output that is claimed, from the parent transaction in the witness.
 fn claimed_output(bytes: &[u8], deposit: &bitcoin::OutPoint) -> Result<TxOut, PegError> {
     let tx: bitcoin::Transaction = deserialize(bytes).map_err(|error| PegError::Transaction(error.to_string()))?;
-    if without_witness(&tx) != bytes {
-        return Err(PegError::Transaction("it carries a witness".to_owned()));
-    }
     let found = tx.compute_txid();
     if found != deposit.txid {
         return Err(PegError::TransactionId { found, claimed: deposit.txid });
@@ -91,12 +99,24 @@ fn check_inclusion(params: &ChainParams, proof: &[u8], txid: bitcoin::Txid) -> R
     }
     let hash = proof.header.block_hash();
     let target = proof.header.target();
-    // A target that does not come back as it was written is negative, zero or too large for the number it encodes.
     let limit = Target::from_be_bytes(params.parent_pow_limit);
-    if target.to_compact_lossy() != proof.header.bits || target == Target::ZERO || target > limit {
+    if overflows(proof.header.bits) || target == Target::ZERO || target > limit {
         return Err(PegError::ParentTarget(hash));
     }
     proof.header.validate_pow(target).map_err(|_| PegError::ParentWork(hash))
+}
+
+/// Whether a target in compact form encodes a number of more than 256 bits.
+fn overflows(bits: bitcoin::CompactTarget) -> bool {
+    let bits = bits.to_consensus();
+    let (size, mantissa) = (bits >> 24, bits & 0x007f_ffff);
+    mantissa != 0 && (size > 34 || (size > 33 && mantissa > 0xff) || (size > 32 && mantissa > 0xffff))
+}
+
+/// Whether the parent transaction in a peg-in witness carries a witness of its own, which the transaction id does not
+/// commit to, so that anybody could change it.
+pub(crate) fn has_parent_witness(data: &PeginData) -> bool {
+    deserialize::<bitcoin::Transaction>(&data.transaction).is_ok_and(|tx| without_witness(&tx) != data.transaction)
 }
 
 fn without_witness(tx: &bitcoin::Transaction) -> Vec<u8> {

@@ -19,15 +19,21 @@ pub fn pegout_script(parent_genesis: &bitcoin::BlockHash, dest: &bitcoin::Script
 
 /// The parent chain and the destination, if this is a peg-out script. Asset and amount of the output do not matter here.
 pub fn parse_pegout_script(script: &Script) -> Option<(bitcoin::BlockHash, bitcoin::ScriptBuf)> {
+    read(script).filter(|(_, destination)| !destination.is_empty())
+}
+
+/// Whether Elements takes the script for a peg-out to this parent chain: as above, or one to nowhere.
+pub(super) fn is_pegout_script(script: &Script, parent_genesis: bitcoin::BlockHash) -> bool {
+    read(script).is_some_and(|(genesis, _)| genesis == parent_genesis)
+}
+
+fn read(script: &Script) -> Option<(bitcoin::BlockHash, bitcoin::ScriptBuf)> {
     let mut instructions = script.instructions();
     if !matches!(instructions.next()?.ok()?, Instruction::Op(OP_RETURN)) {
         return None;
     }
     let genesis = <[u8; 32]>::try_from(instructions.next()?.ok()?.push_bytes()?).ok()?;
     let destination = instructions.next()?.ok()?.push_bytes()?;
-    if destination.is_empty() {
-        return None;
-    }
     // Elements reads on to the end or to the first push that is cut off, and wants to see pushes only.
     let only_pushes = instructions.map_while(Result::ok).all(|instruction| match instruction {
         Instruction::PushBytes(_) => true,

@@ -2,30 +2,11 @@
 
 use elements::{OutPoint, Transaction, TxOut, TxOutWitness, Txid};
 
+use super::TxContext;
 use super::inputs::Source;
-use super::{TxContext, TxError};
-use crate::chain::ChainParams;
-use crate::peg::{parse_pegout, parse_pegout_script};
+use crate::peg::parse_pegout;
 use crate::script::is_unspendable;
 use crate::state::{Coin, Effects};
-
-/// Refuses peg-outs that would pay nobody.
-pub(super) fn check_pegouts(params: &ChainParams, transaction: &Transaction) -> Result<(), TxError> {
-    let pegged = params.pegged_asset();
-    for (vout, output) in transaction.output.iter().enumerate() {
-        // A peg-out whatever its asset and value; one to another parent chain is a burn like any other.
-        match parse_pegout_script(&output.script_pubkey) {
-            Some((genesis, _)) if genesis == params.parent_genesis() => {}
-            _ => continue,
-        }
-        match (output.asset.explicit(), output.value.explicit()) {
-            (Some(asset), _) if asset != pegged => return Err(TxError::PegoutOfWrongAsset { vout, asset }),
-            (Some(_), Some(_)) => {}
-            _ => return Err(TxError::BlindedPegout { vout }),
-        }
-    }
-    Ok(())
-}
 
 /// Everything that a checked transaction changes, but for its issuances and fees.
 pub(super) fn of(ctx: &TxContext<'_>, transaction: &Transaction, txid: Txid, sources: Vec<Source>) -> Effects {

@@ -2,7 +2,7 @@
 
 use elements::{AssetId, OutPoint};
 
-use crate::peg::PegError;
+use crate::peg::{PakError, PegError};
 use crate::proof::InvalidSurjectionProof;
 use crate::script::ScriptError;
 use crate::state::ViewError;
@@ -41,6 +41,59 @@ impl std::fmt::Display for IssuanceLeg {
 }
 
 /// Why a transaction was refused: one variant per rule, with the offending input (`vin`) or output (`vout`).
+///
+/// Each has a stable [name](TxError::name); where Elements has a reject reason for it, [`TxError::elements_reason`] gives it:
+///
+/// | name | Elements |
+/// |---|---|
+/// | `malformed` | - |
+/// | `coinbase` | `coinbase` |
+/// | `no-inputs` | `bad-txns-vin-empty` |
+/// | `no-outputs` | `bad-txns-vout-empty` |
+/// | `too-large` | `bad-txns-oversize` |
+/// | `duplicate-input` | `bad-txns-inputs-duplicate` |
+/// | `null-input` | `bad-txns-prevout-null` |
+/// | `outpoint-index` | - |
+/// | `null-issuance` | - |
+/// | `superfluous-pegin-witness` | - |
+/// | `null-asset` | `bad-txns-in-ne-out` |
+/// | `null-value` | `bad-txns-vout-amount-invalid` |
+/// | `value-range` | `bad-txns-vout-toolarge` |
+/// | `total-range` | `bad-txns-txouttotal-toolarge` |
+/// | `spendable-zero` | `bad-txns-in-ne-out` |
+/// | `zero-fee` | `bad-txns-fee-outofrange` |
+/// | `fee-range` | `bad-txns-fee-outofrange` |
+/// | `missing-input` | `bad-txns-inputs-missingorspent` |
+/// | `immature-coinbase` | `bad-txns-premature-spend-of-coinbase` |
+/// | `null-coin` | `bad-txns-in-ne-out` |
+/// | `spent-value-range` | `bad-txns-in-ne-out` |
+/// | `bad-pegin` | `bad-pegin-witness` |
+/// | `already-claimed` | `bad-txns-double-pegin` |
+/// | `lock-time` | `bad-txns-nonfinal` |
+/// | `relative-height` | `bad-txns-nonfinal` |
+/// | `relative-time` | `bad-txns-nonfinal` |
+/// | `issuance-without-witness` | `bad-txns-in-ne-out` |
+/// | `issuance-amount` | `bad-txns-in-ne-out` |
+/// | `reissuance-with-tokens` | `bad-txns-in-ne-out` |
+/// | `reissuance-nonce` | `bad-txns-in-ne-out` |
+/// | `reissuance-token-not-blinded` | `bad-txns-in-ne-out` |
+/// | `reissuance-without-token` | `bad-txns-in-ne-out` |
+/// | `missing-issuance-proof` | `bad-txns-in-ne-out` |
+/// | `superfluous-issuance-proof` | `bad-txns-in-ne-out` |
+/// | `issuance-range-proof` | `bad-txns-in-ne-out` |
+/// | `missing-range-proof` | `bad-txns-in-ne-out` |
+/// | `superfluous-range-proof` | `bad-txns-in-ne-out` |
+/// | `range-proof` | `bad-txns-in-ne-out` |
+/// | `range-minimum` | `bad-txns-in-ne-out` |
+/// | `missing-surjection-proof` | `bad-txns-in-ne-out` |
+/// | `superfluous-surjection-proof` | `bad-txns-in-ne-out` |
+/// | `surjection-proof`, `surjection-targets` | `bad-txns-in-ne-out` |
+/// | `unbalanced` | `bad-txns-in-ne-out` |
+/// | `unauthorized-pegout` | `bad-pak-tx` |
+/// | `pegout-of-wrong-asset` | - |
+/// | `blinded-pegout` | - |
+/// | that of the script error | `mandatory-script-verify-flag-failed` |
+/// | `state-unreadable` | - |
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are vin and vout, and what the message says of them")]
 pub enum TxError {
@@ -102,6 +155,9 @@ pub enum TxError {
     #[error("input {vin} may be spent after median time {after}, this is {median_time_past}")]
     RelativeTime { vin: usize, after: u64, median_time_past: u32 },
 
+    /// Elements wants to see a witness in a transaction that issues, even if it is that of another input.
+    #[error("input {vin} issues and the transaction has no witness")]
+    IssuanceWithoutWitness { vin: usize },
     #[error("input {vin} issues {amount} of the {leg}, out of range")]
     IssuanceAmount { vin: usize, leg: IssuanceLeg, amount: u64 },
     #[error("input {vin} reissues and issues tokens")]
@@ -136,6 +192,8 @@ pub enum TxError {
     #[error("what goes in is not what comes out")]
     Unbalanced,
 
+    #[error("peg-out {vout} is not authorized: {source}")]
+    UnauthorizedPegout { vout: usize, source: PakError },
     /// Elements takes such an output for a burn. We refuse it, because whoever makes it expects bitcoin and would get
     /// nothing: a rule of the federation on what it signs, stricter than consensus.
     #[error("peg-out {vout} is not of the pegged asset")]
@@ -181,6 +239,7 @@ impl TxError {
             Self::LockTime { .. } => "lock-time",
             Self::RelativeHeight { .. } => "relative-height",
             Self::RelativeTime { .. } => "relative-time",
+            Self::IssuanceWithoutWitness { .. } => "issuance-without-witness",
             Self::IssuanceAmount { .. } => "issuance-amount",
             Self::ReissuanceWithTokens { .. } => "reissuance-with-tokens",
             Self::ReissuanceNonce { .. } => "reissuance-nonce",
@@ -198,11 +257,64 @@ impl TxError {
             Self::SurjectionProof { source: InvalidSurjectionProof::TargetCount { .. }, .. } => "surjection-targets",
             Self::SurjectionProof { .. } => "surjection-proof",
             Self::Unbalanced => "unbalanced",
+            Self::UnauthorizedPegout { .. } => "unauthorized-pegout",
             Self::PegoutOfWrongAsset { .. } => "pegout-of-wrong-asset",
             Self::BlindedPegout { .. } => "blinded-pegout",
             Self::Script { source, .. } => source.name(),
             Self::View(_) => "state-unreadable",
         }
+    }
+
+    /// What Elements calls the same refusal, if it has a reject reason for it. Everything about amounts and their proofs
+    /// has one reason there.
+    pub fn elements_reason(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Coinbase => "coinbase",
+            Self::NoInputs => "bad-txns-vin-empty",
+            Self::NoOutputs => "bad-txns-vout-empty",
+            Self::TooLarge { .. } => "bad-txns-oversize",
+            Self::DuplicateInput { .. } => "bad-txns-inputs-duplicate",
+            Self::NullInput { .. } => "bad-txns-prevout-null",
+            Self::NullValue { .. } => "bad-txns-vout-amount-invalid",
+            Self::ValueRange { .. } => "bad-txns-vout-toolarge",
+            Self::TotalRange { .. } => "bad-txns-txouttotal-toolarge",
+            Self::ZeroFee { .. } | Self::FeeRange { .. } => "bad-txns-fee-outofrange",
+            Self::MissingInput { .. } => "bad-txns-inputs-missingorspent",
+            Self::ImmatureCoinbase { .. } => "bad-txns-premature-spend-of-coinbase",
+            Self::Pegin { .. } => "bad-pegin-witness",
+            Self::AlreadyClaimed { .. } => "bad-txns-double-pegin",
+            Self::LockTime { .. } | Self::RelativeHeight { .. } | Self::RelativeTime { .. } => "bad-txns-nonfinal",
+            Self::UnauthorizedPegout { .. } => "bad-pak-tx",
+            Self::Script { .. } => "mandatory-script-verify-flag-failed",
+            Self::Malformed { .. }
+            | Self::OutpointIndex { .. }
+            | Self::NullIssuance { .. }
+            | Self::SuperfluousPeginWitness { .. }
+            | Self::PegoutOfWrongAsset { .. }
+            | Self::BlindedPegout { .. }
+            | Self::View(_) => return None,
+            Self::NullAsset { .. }
+            | Self::SpendableZero { .. }
+            | Self::NullCoin { .. }
+            | Self::SpentValueRange { .. }
+            | Self::IssuanceWithoutWitness { .. }
+            | Self::IssuanceAmount { .. }
+            | Self::ReissuanceWithTokens { .. }
+            | Self::ReissuanceNonce { .. }
+            | Self::ReissuanceTokenNotBlinded { .. }
+            | Self::ReissuanceWithoutToken { .. }
+            | Self::MissingIssuanceProof { .. }
+            | Self::SuperfluousIssuanceProof { .. }
+            | Self::IssuanceRangeProof { .. }
+            | Self::MissingRangeProof { .. }
+            | Self::SuperfluousRangeProof { .. }
+            | Self::RangeProof { .. }
+            | Self::RangeMinimum { .. }
+            | Self::MissingSurjectionProof { .. }
+            | Self::SuperfluousSurjectionProof { .. }
+            | Self::SurjectionProof { .. }
+            | Self::Unbalanced => "bad-txns-in-ne-out",
+        })
     }
 
     /// What the refusal means for the future of the transaction.

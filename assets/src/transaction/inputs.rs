@@ -36,7 +36,9 @@ pub(super) fn resolve(ctx: &TxContext<'_>, transaction: &Transaction, view: &dyn
     let mut inputs = Inputs { sources: Vec::new(), spent: Vec::new() };
     for (vin, input) in transaction.input.iter().enumerate() {
         let (source, spent) = if input.is_pegin {
-            let claim = check_pegin(ctx, transaction, vin).map_err(|source| TxError::Pegin { vin, source })?;
+            let federation = view.federation(ctx.params, ctx.height)?;
+            let claim = check_pegin(ctx.params, &federation, transaction, vin)
+                .map_err(|source| TxError::Pegin { vin, source })?;
             if view.is_claimed(&claim.deposit)? {
                 return Err(TxError::AlreadyClaimed { vin, deposit: claim.deposit });
             }

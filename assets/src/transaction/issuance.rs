@@ -4,7 +4,7 @@
 //! reissuance token: the input names the blinding of the token it spends, and the generator that this makes must be the
 //! asset commitment of the spent output. That is why a token must be blinded to be used.
 
-use elements::confidential::{Asset, Value};
+use elements::confidential::{Asset, RangeProof, Value};
 use elements::{AssetEntropy, AssetId, TxIn, TxOut, Txid};
 use secp256k1_zkp::{Generator, PedersenCommitment};
 
@@ -109,21 +109,35 @@ fn leg(
     }
 }
 
-/// A range proof is there if and only if its amount is blinded. Elements lets proofs without an amount pass in blocks and
-/// refuses them in its mempool; we refuse both, since they are bytes that anybody can change.
+/// A blinded amount has a range proof, an explicit one has none. Without an amount Elements does not look: see
+/// [`super::check_federation_policy`].
 fn check_proofs_present(vin: usize, input: &TxIn) -> Result<(), TxError> {
-    let issuance = &input.asset_issuance;
-    for (leg, amount, proof) in [
-        (IssuanceLeg::Asset, &issuance.amount, &input.witness.amount_rangeproof),
-        (IssuanceLeg::Token, &issuance.inflation_keys, &input.witness.inflation_keys_rangeproof),
-    ] {
-        match (amount.is_confidential(), proof.is_empty()) {
-            (true, true) => return Err(TxError::MissingIssuanceProof { vin, leg }),
-            (false, false) => return Err(TxError::SuperfluousIssuanceProof { vin, leg }),
-            (true, false) | (false, true) => {}
+    for (leg, amount, proof) in proofs(input) {
+        match (amount, proof.is_empty()) {
+            (Value::Confidential(_), true) => return Err(TxError::MissingIssuanceProof { vin, leg }),
+            (Value::Explicit(_), false) => return Err(TxError::SuperfluousIssuanceProof { vin, leg }),
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Refuses range proofs of amounts that are not there. They are bytes that nothing needs.
+pub(super) fn check_no_idle_proofs(vin: usize, input: &TxIn) -> Result<(), TxError> {
+    let idle = |(_, amount, proof): &(IssuanceLeg, &Value, &RangeProof)| amount.is_null() && !proof.is_empty();
+    match proofs(input).into_iter().find(idle) {
+        Some((leg, ..)) => Err(TxError::SuperfluousIssuanceProof { vin, leg }),
+        None => Ok(()),
+    }
+}
+
+/// Both amounts of an issuance with their range proofs.
+fn proofs(input: &TxIn) -> [(IssuanceLeg, &Value, &RangeProof); 2] {
+    let issuance = &input.asset_issuance;
+    [
+        (IssuanceLeg::Asset, &issuance.amount, &input.witness.amount_rangeproof),
+        (IssuanceLeg::Token, &issuance.inflation_keys, &input.witness.inflation_keys_rangeproof),
+    ]
 }
 
 /// The amount if it is not blinded; no amount is 0.

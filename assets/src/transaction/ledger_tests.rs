@@ -8,7 +8,7 @@ use elements::{AssetId, LockTime, OutPoint, Script, Sequence, Txid};
 
 use super::testing::{Blinding, Ledger, Lock, Owned, Pay, sign};
 use super::*;
-use crate::state::{Coin, ViewError};
+use crate::state::{Coin, DynafedEntries, ViewError};
 
 /// A valid explicit payment of one input.
 fn payment(seed: u64) -> (Ledger, Owned, Transaction) {
@@ -152,6 +152,9 @@ fn a_state_that_cannot_be_read_is_no_verdict() {
             Err(ViewError("disk".to_owned()))
         }
         fn has_unspent_outputs(&self, _: &Txid) -> Result<bool, ViewError> {
+            Err(ViewError("disk".to_owned()))
+        }
+        fn dynafed(&self, _: u32) -> Result<DynafedEntries, ViewError> {
             Err(ViewError("disk".to_owned()))
         }
     }

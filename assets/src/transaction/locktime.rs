@@ -56,12 +56,17 @@ pub(super) fn check(
 }
 
 fn check_absolute(ctx: &TxContext<'_>, transaction: &Transaction) -> Result<(), TxError> {
-    let lock_time = transaction.lock_time.to_consensus_u32();
-    let now = if lock_time < LOCK_TIME_THRESHOLD { ctx.height } else { ctx.median_time_past };
-    let all_final = transaction.input.iter().all(|input| input.sequence.to_consensus_u32() == SEQUENCE_FINAL);
-    if lock_time == 0 || lock_time < now || all_final {
-        Ok(())
-    } else {
-        Err(TxError::LockTime { lock_time, height: ctx.height, median_time_past: ctx.median_time_past })
+    if is_final(transaction, ctx.height, ctx.median_time_past) {
+        return Ok(());
     }
+    let lock_time = transaction.lock_time.to_consensus_u32();
+    Err(TxError::LockTime { lock_time, height: ctx.height, median_time_past: ctx.median_time_past })
+}
+
+/// Whether the absolute lock time is reached or out of force.
+pub(crate) fn is_final(transaction: &Transaction, height: u32, median_time_past: u32) -> bool {
+    let lock_time = transaction.lock_time.to_consensus_u32();
+    let now = if lock_time < LOCK_TIME_THRESHOLD { height } else { median_time_past };
+    let all_final = transaction.input.iter().all(|input| input.sequence.to_consensus_u32() == SEQUENCE_FINAL);
+    lock_time == 0 || lock_time < now || all_final
 }

@@ -5,7 +5,8 @@
 //! pure function, so the mempool, a voting member and an auditor come to the same verdict. [`verify_transaction_with`]
 //! comes to it faster where scripts and proofs of the very same statement were checked before ([`crate::verdicts`]).
 //!
-//! The rules are those of Elements with dynafed active; where ours are stricter, the place says so and why that is safe.
+//! The rules are those of Elements with dynafed active. What members ask beyond them of the transactions that they sign is
+//! in [`check_federation_policy`].
 //! Cheap rules come first. Of scripts and proofs, which are checked side by side, the first in the order of the
 //! transaction decides which error is reported, so errors are deterministic too. A block has the checks of all its
 //! transactions done together.
@@ -14,19 +15,23 @@ mod amounts;
 mod checks;
 mod effects;
 mod error;
+mod federation_policy;
 mod fees;
 mod inputs;
 mod issuance;
 mod locktime;
+mod pegouts;
 mod structure;
 
 use elements::{Transaction, TxOut, Txid};
 
 pub use crate::script::sigop_cost;
 pub use error::{IssuanceLeg, Outlook, TxError};
+pub use federation_policy::check_federation_policy;
 pub use fees::{discount_vsize, fee_in};
 pub use inputs::COINBASE_MATURITY_BLOCKS;
 pub use issuance::issued_assets;
+pub(crate) use locktime::is_final;
 pub use structure::decode;
 
 use crate::chain::ChainParams;
@@ -89,7 +94,7 @@ pub(crate) fn examine<'a>(
 ) -> Result<(Effects, Statement<'a>), TxError> {
     structure::check(transaction)?;
     let fees = fees::check(transaction)?;
-    effects::check_pegouts(ctx.params, transaction)?;
+    pegouts::check(ctx, transaction, view)?;
     let inputs = inputs::resolve(ctx, transaction, view)?;
     locktime::check(ctx, transaction, &inputs.sources, view)?;
     // Once for all inputs, so that the work stays linear in the size of the transaction.

@@ -98,7 +98,7 @@ fn false_claims() {
     assert_eq!(refused(&|tx| tx.input.push(TxIn { previous_output: outpoint, ..TxIn::default() })), twice);
     // Without its flag, and without its witness.
     let flag = refused(&|tx| tx.input[0].is_pegin = false);
-    assert_eq!(flag, TxError::SuperfluousPeginWitness { vin: 0 });
+    assert_eq!(flag, TxError::MissingInput { vin: 0, outpoint });
     let bare = refused(&|tx| tx.input[0].witness.pegin_witness = elements::PeginWitness::EMPTY);
     assert_eq!(bare, TxError::Pegin { vin: 0, source: PegError::WitnessMissing });
     assert_eq!(bare.name(), "bad-pegin");
@@ -113,4 +113,14 @@ fn false_claims() {
     let mut stolen = transaction.clone();
     stolen.input[0].witness.script_witness.clear();
     assert!(matches!(ledger.verify(&stolen), Err(TxError::Script { vin: 0, .. })));
+}
+
+#[test]
+fn members_do_not_sign_a_pegin_witness_without_a_pegin() {
+    let mut ledger = Ledger::new(511);
+    let (_, mut transaction) = claim(&mut ledger, Lock::P2wpkh);
+    assert_eq!(check_federation_policy(&ledger.params, &transaction), Ok(()));
+    transaction.input[0].is_pegin = false;
+    let policy = check_federation_policy(&ledger.params, &transaction);
+    assert_eq!(policy, Err(TxError::SuperfluousPeginWitness { vin: 0 }));
 }

@@ -170,11 +170,40 @@ fn missing_and_superfluous_proofs() {
     let superfluous =
         refused(|tx, _| tx.output[3].witness.surjection_proof = tx.output[0].witness.surjection_proof.clone());
     assert_eq!(superfluous, TxError::SuperfluousSurjectionProof { vout: 3 });
-    let superfluous = refused(|tx, _| tx.input[1].witness.amount_rangeproof = tx.output[0].witness.rangeproof.clone());
-    assert_eq!(superfluous, TxError::SuperfluousIssuanceProof { vin: 1, leg: IssuanceLeg::Asset });
-    let superfluous =
-        refused(|tx, _| tx.input[0].witness.inflation_keys_rangeproof = tx.output[0].witness.rangeproof.clone());
-    assert_eq!(superfluous, TxError::SuperfluousIssuanceProof { vin: 0, leg: IssuanceLeg::Token });
+}
+
+#[test]
+fn an_explicit_issuance_has_no_proof_and_its_transaction_a_witness() {
+    let issue = |tx: &mut Transaction| tx.input[0].asset_issuance.amount = Value::Explicit(5);
+    let superfluous = refused(|tx, _| {
+        issue(tx);
+        tx.input[0].witness.amount_rangeproof = tx.output[0].witness.rangeproof.clone();
+    });
+    assert_eq!(superfluous, TxError::SuperfluousIssuanceProof { vin: 0, leg: IssuanceLeg::Asset });
+    let (ledger, _, mut transaction) = payment();
+    issue(&mut transaction);
+    transaction.input.iter_mut().for_each(|input| input.witness = elements::TxInWitness::default());
+    transaction.output.iter_mut().for_each(|output| output.witness = TxOutWitness::default());
+    assert_eq!(ledger.verify(&transaction), Err(TxError::IssuanceWithoutWitness { vin: 0 }));
+    // Any witness will do.
+    transaction.input[1].witness.script_witness.push([1]);
+    assert_ne!(ledger.verify(&transaction), Err(TxError::IssuanceWithoutWitness { vin: 0 }));
+}
+
+#[test]
+fn proofs_of_issuances_that_are_not_there_are_not_signed() {
+    for (vin, leg) in [(1, IssuanceLeg::Asset), (0, IssuanceLeg::Token)] {
+        let (ledger, coins, mut transaction) = payment();
+        let proof = transaction.output[0].witness.rangeproof.clone();
+        match leg {
+            IssuanceLeg::Asset => transaction.input[vin].witness.amount_rangeproof = proof,
+            IssuanceLeg::Token => transaction.input[vin].witness.inflation_keys_rangeproof = proof,
+        }
+        sign(&ledger.params, &mut transaction, &coins);
+        let policy = check_federation_policy(&ledger.params, &transaction);
+        assert_eq!(policy, Err(TxError::SuperfluousIssuanceProof { vin, leg }));
+        ledger.verify(&transaction).unwrap();
+    }
 }
 
 #[test]
@@ -306,7 +335,7 @@ fn reissuance_needs_the_blinded_token() {
 }
 
 #[test]
-fn pegouts_must_be_of_the_pegged_asset_and_readable() {
+fn members_sign_pegouts_of_the_pegged_asset_that_can_be_read() {
     let (mut ledger, _, _) = payment();
     let pegged = ledger.pegged();
     let destination = bitcoin::ScriptBuf::from_bytes([vec![0x00, 0x14], vec![9; 20]].concat());
@@ -321,7 +350,8 @@ fn pegouts_must_be_of_the_pegged_asset_and_readable() {
             Pay::new(pegged, 1_000, Lock::P2wpkh.script(), Blinding::Both),
         ];
         let transaction = ledger.transaction(&coins, &pays, 1_000);
-        ledger.verify(&transaction).map(|effects| (effects.pegouts.len(), effects.burned.len()))
+        let effects = ledger.verify(&transaction).unwrap();
+        check_federation_policy(&ledger.params, &transaction).map(|()| (effects.pegouts.len(), effects.burned.len()))
     };
     assert_eq!(pegout(pegged, Blinding::Explicit, &here), Ok((1, 0)));
     let wrong = TxError::PegoutOfWrongAsset { vout: 0, asset: GOLD };

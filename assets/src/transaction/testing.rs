@@ -18,6 +18,7 @@ use secp256k1_zkp::{Generator, Keypair, Message, PedersenCommitment, SECP256K1, 
 
 use super::{TxContext, TxError, verify_transaction};
 use crate::chain::ChainParams;
+use crate::fixtures::unchanged;
 use crate::script::{SighashData, TaprootHashType};
 use crate::state::{Coin, Effects, MemoryView};
 
@@ -137,9 +138,11 @@ impl Ledger {
     pub(crate) fn new(seed: u64) -> Self {
         let mut view = MemoryView::default();
         (0..=1000).for_each(|height| view.set_median_time_past(height, 1_700_000_000 + height * 60));
+        let params = ChainParams::elements_default("transactions");
+        (480..=500).for_each(|height| view.set_dynafed(height, unchanged(&params, height)));
         Self {
             rng: ChaCha20Rng::seed_from_u64(seed),
-            params: ChainParams::elements_default("transactions"),
+            params,
             view,
             height: 500,
             median_time_past: 1_700_000_000 + 499 * 60,

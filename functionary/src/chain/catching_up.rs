@@ -111,7 +111,7 @@ impl Core {
             Err(error) => return Ok(Err(format!("malformed: {error}"))),
         };
         let hash = block.block_hash();
-        if let Err(error) = check_block_signatures(&self.judge.params, &block.header) {
+        if let Err(error) = check_block_signatures(&*self.judge.federation()?, &block.header) {
             return Ok(Err(error.to_string()));
         }
         let genesis = self.judge.params.genesis_hash();

@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use aquifer_assets::block::{BlockError, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block, check_block_with};
-use aquifer_assets::chain::ChainParams;
-use aquifer_assets::state::Effects;
+use aquifer_assets::block::{
+    BlockError, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block, check_block_with, check_federation_policy,
+};
+use aquifer_assets::chain::{ChainParams, Federation};
+use aquifer_assets::state::{ChainView as _, DynafedEntries, Effects, ViewError};
 use aquifer_assets::transaction::fee_in;
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::treasury::{
@@ -44,7 +46,7 @@ pub enum BadBlock {
     /// A proposal carries no header signatures yet.
     #[error("the header of a proposed block carries signatures already")]
     SignedAlready,
-    /// The block breaks a rule of the ledger.
+    /// The block breaks a rule of the ledger, or one of what the federation signs.
     #[error("{0}")]
     Block(#[from] BlockError),
     /// A deposit that it claims is not in Bitcoin's best chain.
@@ -105,7 +107,7 @@ pub struct Judge {
     pub fee_script: Script,
 }
 
-/// How much to ask Bitcoin.
+/// How much to ask: of Bitcoin, and of what the federation signs beyond what the chain allows.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Scrutiny {
     /// Everything: before a vote.
@@ -118,15 +120,27 @@ fn chain_tip(tip: &Tip) -> ChainTip {
     ChainTip { height: tip.height, hash: tip.hash, median_time_past: tip.median_time_past }
 }
 
+fn unreadable(error: ViewError) -> StoreError {
+    StoreError::Inconsistent { file: "ledger.db".into(), reason: error.0 }
+}
+
 impl Judge {
+    /// The federation in force in the block after the tip.
+    pub fn federation(&self) -> Result<Arc<Federation>, StoreError> {
+        let snapshot = self.ledger.snapshot()?;
+        let height = snapshot.tip()?.height.saturating_add(1);
+        snapshot.federation(&self.params, height).map_err(unreadable)
+    }
+
     /// A block to propose on the current tip, already checked, or `None` if the state cannot be read.
     pub fn build(&self) -> Result<Examined, StoreError> {
         let snapshot = self.ledger.snapshot()?;
         let tip = snapshot.tip()?;
         let batch = self.parent.propose_batch(&snapshot.treasury_coins()?, &snapshot.waiting_pegouts()?);
+        let federation = snapshot.federation(&self.params, tip.height.saturating_add(1)).map_err(unreadable)?;
         let mut transactions = self.transactions();
         for _ in 0..2 {
-            let body = self.assemble(&tip, transactions, batch.as_ref());
+            let body = self.assemble(&tip, &federation, transactions, batch.as_ref());
             match self.check(&tip, &body, &snapshot) {
                 Ok(effects) => return Ok(Examined { body, effects, batch }),
                 Err(error) => {
@@ -139,7 +153,7 @@ impl Judge {
             }
         }
         // Nothing that waits may stop the chain: an empty block is always valid.
-        let body = self.assemble(&tip, Vec::new(), batch.as_ref());
+        let body = self.assemble(&tip, &federation, Vec::new(), batch.as_ref());
         let effects = self.check(&tip, &body, &snapshot).map_err(|error| StoreError::Inconsistent {
             file: "ledger.db".into(),
             reason: format!("an empty block on it is not valid: {error}"),
@@ -158,12 +172,19 @@ impl Judge {
         candidates.into_iter().map(|candidate| Arc::unwrap_or_clone(candidate.transaction)).collect()
     }
 
-    fn assemble(&self, tip: &Tip, transactions: Vec<Transaction>, batch: Option<&BatchPlan>) -> Body {
+    fn assemble(
+        &self,
+        tip: &Tip,
+        federation: &Federation,
+        transactions: Vec<Transaction>,
+        batch: Option<&BatchPlan>,
+    ) -> Body {
         let policy_asset = self.params.pegged_asset();
         let fee = transactions.iter().fold(0u64, |sum, tx| sum.saturating_add(fee_in(tx, policy_asset)));
         let template = Template {
             height: tip.height.saturating_add(1),
             previous: tip.hash,
+            dynafed: DynafedEntries { current: federation.entry(), ..DynafedEntries::default() },
             time: self.clock.now().max(tip.median_time_past.saturating_add(1)),
             transactions,
             fees: BTreeMap::from([(policy_asset, fee)]),
@@ -199,12 +220,13 @@ impl Judge {
         let tip = snapshot.tip()?;
         let effects = match self.check(&tip, &body, &snapshot) {
             Ok(effects) => effects,
-            Err(BlockError::View(error)) => {
-                return Err(StoreError::Inconsistent { file: "ledger.db".into(), reason: error.0 });
-            }
+            Err(BlockError::View(error)) => return Err(unreadable(error)),
             Err(error) => return Ok(Verdict::Invalid(error.into())),
         };
         if scrutiny == Scrutiny::Full {
+            if let Err(error) = check_federation_policy(&self.params, &body.block) {
+                return Ok(Verdict::Invalid(error.into()));
+            }
             for claim in &effects.pegins {
                 match self.parent.deposit_depth(claim) {
                     DepthVerdict::Deep { .. } => {}

@@ -150,7 +150,7 @@ impl Core {
         let mut examined = signing.examined;
         let height = signing.finality.statement.height;
         set_witness(&mut examined.body.block, seal.witness);
-        check_block_signatures(&self.judge.params, &examined.body.block.header).map_err(|error| {
+        check_block_signatures(&*self.judge.federation()?, &examined.body.block.header).map_err(|error| {
             ChainError::Decided {
                 height,
                 block: signing.finality.statement.block.into(),

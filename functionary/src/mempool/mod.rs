@@ -26,8 +26,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use aquifer_assets::block::MAX_BLOCK_SIGOPS_COST;
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::check_pegin;
-use aquifer_assets::state::Effects;
-use aquifer_assets::transaction::{TxContext, TxError, fee_in, spent_outputs, verify_transaction_with};
+use aquifer_assets::state::{ChainView as _, Effects};
+use aquifer_assets::transaction::{
+    TxContext, TxError, check_federation_policy, fee_in, spent_outputs, verify_transaction_with,
+};
 use aquifer_assets::verdicts::VerdictCache;
 use elements::{Script, Transaction, Txid};
 use tokio::sync::watch;
@@ -173,6 +175,7 @@ impl Mempool {
         if waited_s > self.limits.expiry_s {
             return Err(MempoolError::Expired { waited_s, most_s: self.limits.expiry_s });
         }
+        check_federation_policy(&self.params, &transaction)?;
         self.check_deposits(&transaction)?;
         let mut pool = self.lock();
         if pool.entries.contains_key(&txid) {
@@ -248,12 +251,15 @@ impl Mempool {
         if !transaction.input.iter().any(|input| input.is_pegin()) {
             return Ok(());
         }
-        let tip = self.ledger.snapshot()?.tip()?;
+        let federation = {
+            let ledger = self.ledger.snapshot()?;
+            ledger.federation(&self.params, ledger.tip()?.height.saturating_add(1)).map_err(TxError::View)?
+        };
         for vin in
             (0..transaction.input.len()).filter(|vin| transaction.input.get(*vin).is_some_and(|input| input.is_pegin()))
         {
-            let claim =
-                check_pegin(&self.context(&tip), transaction, vin).map_err(|source| TxError::Pegin { vin, source })?;
+            let claim = check_pegin(&self.params, &federation, transaction, vin)
+                .map_err(|source| TxError::Pegin { vin, source })?;
             let deposit = claim.deposit;
             match self.parent.deposit_depth(&claim) {
                 DepthVerdict::Deep { .. } => {}

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use aquifer_assets::state::{ChainView, Coin, ViewError};
+use aquifer_assets::state::{ChainView, Coin, DynafedEntries, ViewError};
 use elements::{OutPoint, Txid};
 
 use super::pool::{Entry, Pool};
@@ -50,5 +50,9 @@ impl ChainView for PoolView<'_> {
 
     fn has_unspent_outputs(&self, txid: &Txid) -> Result<bool, ViewError> {
         self.ledger.has_unspent_outputs(txid)
+    }
+
+    fn dynafed(&self, height: u32) -> Result<DynafedEntries, ViewError> {
+        self.ledger.dynafed(height)
     }
 }

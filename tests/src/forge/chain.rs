@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aquifer_assets::block::{BlockError, Template, build_block, check_block_signatures};
+use aquifer_assets::state::DynafedEntries;
 use aquifer_assets::transaction::{TxError, decode, fee_in};
 use aquifer_federation::blocksign::{assemble_witness, sign_header};
 use aquifer_federation::certificate::{Statement, combine, sign_share};
@@ -169,6 +170,7 @@ impl Chain {
         let template = Template {
             height: tip.height.saturating_add(1),
             previous: tip.hash,
+            dynafed: DynafedEntries { current: self.judge.federation()?.entry(), ..DynafedEntries::default() },
             time: tip.time.saturating_add(SPACING_SECONDS),
             transactions,
             fees: BTreeMap::from([(pegged, fee)]),
@@ -219,7 +221,7 @@ impl Chain {
     /// If the ledger cannot be read.
     pub fn refusal_when_signed(&self, transactions: Vec<Transaction>) -> Result<Option<Refusal>, ForgeError> {
         let (block, _) = self.seal(self.propose(transactions)?)?;
-        if let Err(error) = check_block_signatures(&self.judge.params, &block.header) {
+        if let Err(error) = check_block_signatures(&*self.judge.federation()?, &block.header) {
             return Err(ForgeError::Seal { height: block.header.height, reason: error.to_string() });
         }
         Ok(refusal_in(self.judge.examine(Body { block, batch: None }, Scrutiny::ChainOnly)?))

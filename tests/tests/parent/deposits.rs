@@ -1,7 +1,7 @@
 //! A deposit is seen, grows deep, and is ready; outages and reorganisations are told as what they are.
 
+use aquifer_assets::chain::Federation;
 use aquifer_assets::peg::{check_pegin, deposit_address, pegin_witness};
-use aquifer_assets::transaction::TxContext;
 use aquifer_functionary::parent::{DepositProgress, DepositStatus, DepthVerdict, ParentState};
 use aquifer_tests::bitcoind::Bitcoind;
 use bitcoin::hashes::Hash as _;
@@ -66,8 +66,8 @@ async fn a_deposit_confirms_and_is_ready_with_a_proof_that_a_claim_can_show() {
             .wait_deposits(1, |deposits| deposits.first().is_some_and(|deposit| deposit.confirmations == 8))
             .await;
 
-        let context = TxContext { params: &member.params, height, median_time_past: 0 };
-        let claimed = check_pegin(&context, &claim(&seen[0], 1), 0).unwrap();
+        let federation = Federation::without_votes(&member.params, height);
+        let claimed = check_pegin(&member.params, &federation, &claim(&seen[0], 1), 0).unwrap();
         assert_eq!((claimed.deposit, claimed.amount_sat), (seen[0].outpoint, AMOUNT_SAT));
         let parent = member.parent.clone();
         let verdict = blocking(move || parent.deposit_depth(&txid, &claimed.parent_block)).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aquifer_assets::block::{BlockError, check_block_signatures, expected_current};
+use aquifer_assets::block::{BlockError, check_block_signatures};
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::transaction::TxError;
 use aquifer_federation::blocksign::{assemble_witness, sign_header};
@@ -42,7 +42,7 @@ fn a_coinbase_that_takes_more_than_the_fees() {
     assert!(accepted(&start.chain, &taking(999)));
     for taken in [1_001, 21_000_000_000] {
         match reason(&start.chain, &taking(taken)) {
-            BlockError::CoinbaseAmount { asset, taken: found, fees: 1_000 } => {
+            BlockError::CoinbaseAmount { asset, taken: found, available: 1_000 } => {
                 assert_eq!((asset, found), (pegged, taken));
             }
             other => panic!("{other}"),
@@ -94,9 +94,10 @@ fn a_block_with_too_few_signatures() {
     let start = Start::new(51);
     let chain = &start.chain;
     let params = &chain.judge.params;
+    let federation = chain.judge.federation().unwrap();
     let block = chain.propose(vec![]).unwrap();
     let check = |signatures: BTreeMap<MemberIndex, Vec<u8>>| {
-        check_block_signatures(params, &witnessed(chain, &block, signatures.into_values()).header)
+        check_block_signatures(&federation, &witnessed(chain, &block, signatures.into_values()).header)
     };
     let by = |members: &[u16]| chain.header_signatures(&block, members);
     // Four members, of whom three are needed.
@@ -108,7 +109,7 @@ fn a_block_with_too_few_signatures() {
     }
     // A fourth does no good: Elements refuses items that its script leaves over. Here it does not even fit.
     assert!(matches!(check(by(&[0, 1, 2, 3])), Err(BlockError::SignatureSize { .. })));
-    assert!(matches!(check_block_signatures(params, &block.header), Err(BlockError::Unsigned)));
+    assert!(matches!(check_block_signatures(&federation, &block.header), Err(BlockError::Unsigned)));
 
     // The place of the third is filled: by the second again, by a stranger, by a signature of another block.
     let filled = |third: Vec<u8>| {
@@ -174,13 +175,14 @@ fn a_wrong_dynafed_entry() {
         let block = chain.propose(vec![]).unwrap();
         let height = block.header.height;
         assert!(accepted(chain, &block), "height {height}");
-        assert!(accepted(chain, &with_entry(&block, expected_current(&chain.judge.params, height))));
+        let federation = chain.judge.federation().unwrap();
+        assert!(accepted(chain, &with_entry(&block, federation.entry())));
         for entry in entries {
             let bad = with_entry(&block, entry);
             assert!(matches!(reason(chain, &bad), BlockError::DynafedCurrent { height: at } if at == height));
             // Nor does it help that members sign it.
             let (bad, _) = chain.seal(bad).unwrap();
-            let signatures = check_block_signatures(&chain.judge.params, &bad.header);
+            let signatures = check_block_signatures(&federation, &bad.header);
             assert!(matches!(signatures, Err(BlockError::DynafedCurrent { .. })), "{signatures:?}");
         }
     };
@@ -199,7 +201,7 @@ fn a_wrong_dynafed_entry() {
     if let BlockExtData::Dynafed { proposed, .. } = &mut block.header.ext {
         *proposed = Params::Full(full);
     }
-    assert!(matches!(reason(&start.chain, &block), BlockError::DynafedProposal { height: 10 }));
+    assert!(matches!(reason(&start.chain, &block), BlockError::ProposalNotAgreed { height: 10 }));
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn a_pegout_of_another_asset() {
         Verdict::Valid(examined) => assert_eq!(examined.effects.pegouts.len(), 1),
         other => panic!("{other:?}"),
     }
-    start.assert_refused(&wrong.transaction, &TxError::PegoutOfWrongAsset { vout: 0, asset: gold });
+    start.assert_not_signed(&wrong.transaction, &TxError::PegoutOfWrongAsset { vout: 0, asset: gold });
 }
 
 #[test]

@@ -74,18 +74,32 @@ impl Start {
 
     /// The mempool, a voting member and one that catches up refuse it for this reason.
     pub(crate) fn assert_refused(&self, transaction: &Transaction, expected: &TxError) {
+        self.assert_kept_out(transaction, expected);
+        let signed = self.chain.refusal_when_signed(vec![transaction.clone()]).unwrap();
+        assert_transaction(signed, expected, "signed block");
+    }
+
+    /// The mempool and a voting member refuse it for this reason, but it is valid: a member that catches up connects it.
+    pub(crate) fn assert_not_signed(&self, transaction: &Transaction, expected: &TxError) {
+        self.assert_kept_out(transaction, expected);
+        let signed = self.chain.refusal_when_signed(vec![transaction.clone()]).unwrap();
+        assert!(signed.is_none(), "signed block: {signed:?}");
+    }
+
+    fn assert_kept_out(&self, transaction: &Transaction, expected: &TxError) {
         match self.chain.submit(transaction) {
             Err(MempoolError::Invalid(reason)) => assert_eq!(reason, *expected, "mempool"),
             other => panic!("mempool: {other:?} instead of {expected}"),
         }
         let proposed = self.chain.refusal(vec![transaction.clone()]).unwrap();
-        let signed = self.chain.refusal_when_signed(vec![transaction.clone()]).unwrap();
-        for (refusal, story) in [(proposed, "proposed block"), (signed, "signed block")] {
-            match refusal {
-                Some(Refusal::Transaction { position: 1, reason }) => assert_eq!(reason, *expected, "{story}"),
-                other => panic!("{story}: {other:?} instead of {expected}"),
-            }
-        }
+        assert_transaction(proposed, expected, "proposed block");
+    }
+}
+
+fn assert_transaction(refusal: Option<Refusal>, expected: &TxError, story: &str) {
+    match refusal {
+        Some(Refusal::Transaction { position: 1, reason }) => assert_eq!(reason, *expected, "{story}"),
+        other => panic!("{story}: {other:?} instead of {expected}"),
     }
 }
 

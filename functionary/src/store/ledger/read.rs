@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use aquifer_assets::state::{ChainView, Coin, ViewError};
+use aquifer_assets::state::{ChainView, Coin, DynafedEntries, ViewError};
 use elements::encode::deserialize;
-use elements::{BlockHash, OutPoint, Script, Txid};
+use elements::{BlockHash, BlockHeader, OutPoint, Script, Txid};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::db::{StoreError, failed, open_reader};
@@ -230,5 +230,18 @@ impl ChainView for Snapshot<'_> {
                 .query_row([txid.to_byte_array()], |row| row.get(0))
         })
         .map_err(unreadable)
+    }
+
+    fn dynafed(&self, height: u32) -> Result<DynafedEntries, ViewError> {
+        let header: Vec<u8> = self
+            .query(|connection| {
+                connection
+                    .prepare_cached("SELECT header FROM blocks WHERE height = ?1")?
+                    .query_row([height], |row| row.get(0))
+            })
+            .map_err(unreadable)?;
+        let header: BlockHeader =
+            deserialize(&header).map_err(|error| ViewError(format!("the header at height {height}: {error}")))?;
+        Ok(DynafedEntries::of(&header))
     }
 }
