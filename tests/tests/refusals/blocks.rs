@@ -65,8 +65,8 @@ fn a_coinbase_that_takes_more_than_the_fees() {
         (pegged, 1, vec![], 1, 0),
     ] {
         match again(asset, amount, transactions) {
-            BlockError::CoinbaseAmount { asset: named, taken, fees } => {
-                assert_eq!((named, taken, fees), (asset, total, paid));
+            BlockError::CoinbaseAmount { asset: named, taken, available } => {
+                assert_eq!((named, taken, available), (asset, total, paid));
             }
             other => panic!("{other}"),
         }
