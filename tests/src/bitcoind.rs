@@ -29,6 +29,7 @@ const COINBASE_MATURITY_BLOCKS: u32 = 100;
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(60);
+const INDEX_LIMIT: Duration = Duration::from_secs(30);
 /// How often the port may be taken by somebody else between being found free and being used.
 const START_ATTEMPTS: u32 = 3;
 
@@ -207,6 +208,14 @@ impl Bitcoind {
     ///
     /// As [`Rpc::call`]; it is unknown.
     pub fn transaction(&self, txid: &Txid) -> Result<Transaction, HarnessError> {
+        // What was mined a moment ago is in no mempool any more, and in the index only when that has followed.
+        wait::until("bitcoind's index of transactions follows", INDEX_LIMIT, || {
+            let client = self.client()?;
+            let height: u64 = client.call("getblockcount", &[])?;
+            let indexes: Value = client.call("getindexinfo", &[json!("txindex")])?;
+            let indexed = indexes.pointer("/txindex/best_block_height").and_then(Value::as_u64);
+            Ok(if indexed >= Some(height) { Answer::Ready(()) } else { Answer::NotYet(format!("{indexed:?}")) })
+        })?;
         let text: String = self.client()?.call("getrawtransaction", &[json!(txid)])?;
         bitcoin::consensus::encode::deserialize_hex(&text).map_err(|error| HarnessError::Bitcoind(error.to_string()))
     }

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use elements::{Block, BlockHash, Script, Transaction};
 
 use super::*;
+use crate::fixtures::unchanged;
 use crate::state::Effects;
 use crate::transaction::TxError;
 use crate::transaction::testing::{Blinding, Ledger, Lock, Owned, Pay};
@@ -73,6 +74,7 @@ fn block(ledger: &Ledger, transactions: Vec<Transaction>) -> Block {
         fees: BTreeMap::from([(ledger.pegged(), fees)]),
         fee_script: Script::new_op_return(b"fees"),
         commitments: Vec::new(),
+        dynafed: unchanged(&ledger.params, ledger.height),
     };
     build_block(&ledger.params, template)
 }
