@@ -1,0 +1,81 @@
+//! Fresh cases, judged by us and by a running elementsd.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::{env, fs};
+
+use aquifer_tests::elementsd::{Elementsd, VARIABLE};
+use aquifer_tests::oracle::{Case, World, elements_hex};
+use elements::encode::serialize_hex;
+use serde_json::{Value, json};
+
+/// Cases where we are stricter on purpose.
+const STRICTER: [(&str, &str); 2] = [
+    ("pegout-asset", "a peg-out of another asset than the pegged one would burn it: nobody pays it"),
+    ("pegout-blinded", "a peg-out whose amount is hidden would burn it: nobody can pay it"),
+];
+
+fn setting(name: &str, default: &str) -> String {
+    env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+#[test]
+fn elementsd_says_the_same() {
+    let Some(program) = Elementsd::program() else {
+        writeln!(io::stderr(), "SKIPPED: {VARIABLE} is not set, so no elementsd judges fresh cases").unwrap();
+        return;
+    };
+    let seed = setting("AQUIFER_ORACLE_SEED", "1").parse().unwrap();
+    let cases = setting("AQUIFER_ORACLE_CASES", "200");
+    let (from, to) = cases.split_once("..").unwrap_or(("0", &cases));
+    let keep = setting("AQUIFER_ORACLE_KEEP", env!("CARGO_TARGET_TMPDIR"));
+    let world = World::new(seed).unwrap();
+    let elementsd = Elementsd::start(program, &world.configuration(), &world.chain.judge.params.name).unwrap();
+    for (height, block) in (1..).zip(&world.blocks) {
+        elementsd.submit_block(height, &serialize_hex(&world.chain.seal(block.clone()).unwrap().0)).unwrap();
+    }
+    let (mut counts, mut kinds, mut listed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut record = format!("seed {seed}\n");
+    let mut different = 0;
+    for number in from.parse::<u64>().unwrap()..to.parse().unwrap() {
+        let case = world.case(number).unwrap();
+        let ours = world.verdict(&case).unwrap();
+        let theirs = judge(&elementsd, &case);
+        *counts.entry((case.mutation, ours.is_none())).or_insert(0) += 1;
+        case.kind.split('+').for_each(|kind| kinds.entry(kind.to_owned()).or_insert([0, 0])[usize::from(ours.is_none())] += 1);
+        let known = STRICTER.iter().find(|(name, _)| ours.as_ref().is_some_and(|ours| ours.starts_with(name)));
+        match known {
+            Some((name, _)) if theirs.is_none() => *listed.entry(name).or_insert(0) += 1,
+            _ => {
+                writeln!(record, "{number} {} {}", case.digest(), if theirs.is_none() { '+' } else { '-' }).unwrap();
+                if ours.is_none() != theirs.is_none() {
+                    different += 1;
+                    let (method, hex) = elements_hex(&case);
+                    let text = format!(
+                        "seed {seed} number {number}\nkind {}\nmutation {}\nours {ours:?}\ntheirs {theirs:?}\n\
+                         transaction {}\n{method} {hex}\n",
+                        case.kind, case.mutation, hex::encode(&case.bytes)
+                    );
+                    let head: Vec<&str> = text.lines().take(5).collect();
+                    println!("DIFFERENT {}", head.join(" | "));
+                    fs::write(format!("{keep}/oracle-{seed}-{number}.txt"), text).unwrap();
+                }
+            }
+        }
+    }
+    println!("by mutation (name, accepted): {counts:#?}");
+    println!("by kind: [refused, accepted] {kinds:?}\nlisted differences: {listed:?}");
+    if let Ok(path) = env::var("AQUIFER_ORACLE_RECORD") {
+        fs::write(path, record).unwrap();
+    }
+    assert_eq!(different, 0, "disagreements, kept in {keep}");
+}
+
+/// Why elementsd refuses a case, if it does.
+fn judge(elementsd: &Elementsd, case: &Case) -> Option<String> {
+    let (method, hex) = elements_hex(case);
+    let error = elementsd.call::<Value>(method, &[json!(hex), json!(true)]).err()?;
+    let error = error.to_string();
+    Some(error.lines().next().unwrap_or_default().to_owned())
+}
