@@ -22,7 +22,14 @@ fn the_recorded_verdicts_are_ours() {
             let parts: Vec<_> = lines.chunks(half).map(|part| scope.spawn(move || replay(seed, part))).collect();
             parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
         });
-        assert!(wrong.is_empty(), "{}: {} of {} differ:\n{}", file.display(), wrong.len(), lines.len(), wrong.join("\n"));
+        assert!(
+            wrong.is_empty(),
+            "{}: {} of {} differ:\n{}",
+            file.display(),
+            wrong.len(),
+            lines.len(),
+            wrong.join("\n")
+        );
     }
 }
 

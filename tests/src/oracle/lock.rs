@@ -2,9 +2,9 @@
 
 use aquifer_assets::script::{Flags, NO_CODE_SEPARATOR, SighashData, TaprootHashType, TaprootLeaf, TaprootSpend};
 use bitcoin::hashes::{Hash as _, hash160, sha256};
+use elements::{BlockHash, Script, Transaction, TxOut, Witness};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
-use elements::{BlockHash, Script, Transaction, TxOut, Witness};
 use secp256k1_zkp::{Keypair, Message, SECP256K1, Scalar, SecretKey};
 
 /// Version of tapscript leaves of Elements.

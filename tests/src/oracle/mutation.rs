@@ -2,17 +2,43 @@
 
 use elements::confidential::{Asset, Nonce, Value};
 use elements::encode::{deserialize, serialize};
-use elements::{AssetId, LockTime, OutPoint, RangeProof, Script, Sequence, SurjectionProof, Transaction, TxOut, Witness};
+use elements::{
+    AssetId, LockTime, OutPoint, RangeProof, Script, Sequence, SurjectionProof, Transaction, TxOut, Witness,
+};
 use rand::Rng as _;
 use rand_chacha::ChaCha20Rng;
 
 /// Changes before signing.
 pub(super) const BEFORE: [&str; 29] = [
-    "amount", "no-rangeproof", "no-surjection", "other-rangeproof", "other-surjection", "rangeproof-byte",
-    "surjection-byte", "script", "null-nonce", "swap-values", "swap-assets", "superfluous-rangeproof",
-    "superfluous-surjection", "version", "locktime", "sequence", "same-input", "less-inputs", "less-outputs",
-    "more-fee", "issuance-amount", "issuance-tokens", "issuance-proof", "issuance-nonce", "issuance-entropy",
-    "pegin-flag", "pegin-witness", "null-value", "same-output",
+    "amount",
+    "no-rangeproof",
+    "no-surjection",
+    "other-rangeproof",
+    "other-surjection",
+    "rangeproof-byte",
+    "surjection-byte",
+    "script",
+    "null-nonce",
+    "swap-values",
+    "swap-assets",
+    "superfluous-rangeproof",
+    "superfluous-surjection",
+    "version",
+    "locktime",
+    "sequence",
+    "same-input",
+    "less-inputs",
+    "less-outputs",
+    "more-fee",
+    "issuance-amount",
+    "issuance-tokens",
+    "issuance-proof",
+    "issuance-nonce",
+    "issuance-entropy",
+    "pegin-flag",
+    "pegin-witness",
+    "null-value",
+    "same-output",
 ];
 /// Changes afterwards.
 pub(super) const AFTER: [&str; 7] =
@@ -30,7 +56,10 @@ fn flip(rng: &mut ChaCha20Rng, bytes: &mut [u8]) {
     }
 }
 
-fn flipped<T: elements::encode::Encodable + elements::encode::Decodable>(rng: &mut ChaCha20Rng, value: &T) -> Option<T> {
+fn flipped<T: elements::encode::Encodable + elements::encode::Decodable>(
+    rng: &mut ChaCha20Rng,
+    value: &T,
+) -> Option<T> {
     let mut bytes = serialize(value);
     flip(rng, &mut bytes);
     deserialize(&bytes).ok()
@@ -57,7 +86,8 @@ fn bump(rng: &mut ChaCha20Rng, value: &mut Value) {
 /// Makes a change of [`BEFORE`], where there is something to change.
 pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pegged: AssetId) {
     let outputs = tx.output.len();
-    let proofs: Vec<_> = tx.output.iter().map(|output| output.witness.clone()).filter(|proof| !proof.is_empty()).collect();
+    let proofs: Vec<_> =
+        tx.output.iter().map(|output| output.witness.clone()).filter(|proof| !proof.is_empty()).collect();
     let other = proofs.get(rng.gen_range(0..proofs.len().max(1))).cloned().unwrap_or_default();
     let (one, two) = (rng.gen_range(0..outputs.max(1)), rng.gen_range(0..outputs.max(1)));
     let copy = tx.output.get(two).cloned();
@@ -75,7 +105,9 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
             any(rng, &mut hidden(tx)).into_iter().for_each(|o| o.witness.rangeproof = other.rangeproof.clone());
         }
         "other-surjection" => {
-            any(rng, &mut hidden(tx)).into_iter().for_each(|o| o.witness.surjection_proof = other.surjection_proof.clone());
+            any(rng, &mut hidden(tx))
+                .into_iter()
+                .for_each(|o| o.witness.surjection_proof = other.surjection_proof.clone());
         }
         "rangeproof-byte" => {
             if let Some(output) = any(rng, &mut hidden(tx)) {
@@ -172,7 +204,9 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
                 }
             }
             if index == 0 {
-                tx.input.iter_mut().for_each(|input| input.previous_output = OutPoint::new(input.previous_output.txid, 0));
+                tx.input
+                    .iter_mut()
+                    .for_each(|input| input.previous_output = OutPoint::new(input.previous_output.txid, 0));
             }
         }
         _ => {

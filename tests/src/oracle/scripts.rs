@@ -10,8 +10,7 @@ use super::lock::{Item, Lock, Wrap, public, push, x_only};
 /// Scripts that are not bound to a version of signatures.
 const WRAPS: [Wrap; 5] = [Wrap::Bare, Wrap::P2sh, Wrap::P2wsh, Wrap::NestedP2wsh, Wrap::Tapscript];
 /// Hash types of ECDSA that consensus knows, and some that it only takes.
-const HASH_TYPES: [u8; 16] =
-    [1, 1, 1, 2, 3, 0x41, 0x42, 0x43, 0x81, 0x82, 0x83, 0xc1, 0xc2, 0xc3, 0x00, 0x5f];
+const HASH_TYPES: [u8; 16] = [1, 1, 1, 2, 3, 0x41, 0x42, 0x43, 0x81, 0x82, 0x83, 0xc1, 0xc2, 0xc3, 0x00, 0x5f];
 /// Hash types of Taproot.
 const TAPROOT_HASH_TYPES: [u8; 8] = [0, 0, 1, 2, 3, 0x81, 0x82, 0x83];
 /// Leaves one element, whatever is above it: takes away all below the top.
@@ -47,7 +46,12 @@ pub(super) fn draw(rng: &mut ChaCha20Rng, height: u32) -> Lock {
             let script =
                 [vec![0x63, 0xa8], push(&hash), vec![0x88, 0x67, 0x75, 0x68], push(&sig(wrap)), vec![0xac]].concat();
             let way = if rng.gen_bool(0.7) { vec![1] } else { vec![] };
-            Lock::new("hash-lock", wrap, script, vec![Item::Signature(1), Item::Bytes(secret.to_vec()), Item::Bytes(way)])
+            Lock::new(
+                "hash-lock",
+                wrap,
+                script,
+                vec![Item::Signature(1), Item::Bytes(secret.to_vec()), Item::Bytes(way)],
+            )
         }
         10 => checksig_add(rng),
         11 => from_stack(rng),
@@ -58,8 +62,7 @@ pub(super) fn draw(rng: &mut ChaCha20Rng, height: u32) -> Lock {
     if taproot && rng.gen_bool(0.15) {
         lock.annex = Some([vec![0x50], vec![7; rng.gen_range(0..40)]].concat());
     }
-    lock.hash_type =
-        if taproot { pick(rng, &TAPROOT_HASH_TYPES, 0) } else { pick(rng, &HASH_TYPES, 1) };
+    lock.hash_type = if taproot { pick(rng, &TAPROOT_HASH_TYPES, 0) } else { pick(rng, &HASH_TYPES, 1) };
     lock
 }
 
@@ -82,8 +85,8 @@ fn timelock(rng: &mut ChaCha20Rng, height: u32) -> Lock {
     let wrap = pick(rng, &WRAPS, Wrap::P2wsh);
     let key = if wrap == Wrap::Tapscript { x_only(1) } else { public(1) };
     let (family, opcode) = if rng.gen_bool(0.5) { ("cltv", 0xb1) } else { ("csv", 0xb2) };
-    let number = u8::try_from(height).unwrap_or(16).saturating_sub(rng.gen_range(0..4)).min(16);
-    let number = if opcode == 0xb2 { rng.gen_range(0..2) } else { number };
+    let number = u8::try_from(height).unwrap_or(16).saturating_sub(rng.gen_range(0..5)).min(16);
+    let number = if opcode == 0xb2 { u8::from(rng.gen_bool(0.2)) } else { number };
     let script = [push(&[number]), vec![opcode, 0x75], push(&key), vec![0xac]].concat();
     Lock::new(family, wrap, script, vec![Item::Signature(1)])
 }

@@ -9,7 +9,7 @@ use aquifer_functionary::chain::body::Body;
 use aquifer_functionary::chain::judge::{BadBlock, Scrutiny, Verdict};
 use bitcoin::hashes::{Hash as _, sha256};
 use elements::encode::{serialize, serialize_hex};
-use elements::{Block, BlockHash, LockTime, Script, Sequence, Transaction, TxOut};
+use elements::{AssetId, Block, BlockHash, LockTime, Script, Sequence, Transaction, TxOut};
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
@@ -58,6 +58,14 @@ impl Case {
     }
 }
 
+/// An asset that can be reissued.
+struct Asset {
+    asset: AssetId,
+    entropy: [u8; 32],
+    /// Its tokens, hidden.
+    token: Coin,
+}
+
 /// A chain and what can be spent on it.
 pub struct World {
     /// The chain.
@@ -68,9 +76,11 @@ pub struct World {
     /// Whose signature nobody asks for.
     owner: Owner,
     anchor: Coin,
-    /// An asset, shown and hidden, then its tokens, hidden.
-    assets: [Coin; 3],
-    entropy: [u8; 32],
+    /// An asset whose issuance hid its amounts, shown and hidden.
+    assets: [Coin; 2],
+    hidden: Asset,
+    /// An asset whose issuance showed its amounts.
+    shown: Asset,
 }
 
 /// A transaction with the locks of its inputs.
@@ -108,10 +118,8 @@ impl World {
         let amount = ANCHOR_SAT.saturating_mul(2);
         let deposit = chain.deposit(owner, amount)?.coin(&chain.judge.params)?;
         let left = |fees: u64| amount.saturating_sub(ANCHOR_SAT).saturating_sub(fees.saturating_mul(FEE_SAT));
-        let pays = [
-            Pay::explicit(pegged, ANCHOR_SAT, open.script_pubkey()),
-            Pay::explicit(pegged, left(1), owner.script()),
-        ];
+        let pays =
+            [Pay::explicit(pegged, ANCHOR_SAT, open.script_pubkey()), Pay::explicit(pegged, left(1), owner.script())];
         let claim = chain.pay(&[deposit], &pays)?;
         blocks.push(chain.extend(vec![claim.transaction.clone()])?);
         let anchor = claim.coin(0, owner)?;
@@ -126,13 +134,23 @@ impl World {
         ];
         let issuance = chain.issue(std::slice::from_ref(&rest), &issue, &pays)?;
         blocks.push(chain.extend(vec![issuance.transaction.clone()])?);
+        let rest = issuance.coin(3, owner)?;
+        let issue = Issue::new([6; 32], 1, 10, Shape::Explicit);
+        let (asset_shown, token_shown) = issue.assets(&rest).ok_or(ForgeError::NoOutput(0))?;
+        let pays = [
+            Pay::confidential(asset_shown, 1, open.script_pubkey()),
+            Pay::confidential(token_shown, 10, open.script_pubkey()),
+            Pay::confidential(pegged, left(3), owner.script()),
+        ];
+        let second = chain.issue(std::slice::from_ref(&rest), &issue, &pays)?;
+        blocks.push(chain.extend(vec![second.transaction.clone()])?);
+        let shown = Asset { asset: asset_shown, entropy: entropy_of(&second), token: second.coin(1, owner)? };
         for _ in 0..DEPTH {
             blocks.push(chain.extend(vec![])?);
         }
-        let assets = [issuance.coin(0, owner)?, issuance.coin(1, owner)?, issuance.coin(2, owner)?];
-        let issued = issuance.transaction.input.first().and_then(aquifer_assets::transaction::issued_assets);
-        let entropy = issued.map(|(entropy, _, _)| entropy.to_byte_array()).unwrap_or_default();
-        Ok(World { chain, blocks, seed, owner, anchor, assets, entropy })
+        let assets = [issuance.coin(0, owner)?, issuance.coin(1, owner)?];
+        let hidden = Asset { asset, entropy: entropy_of(&issuance), token: issuance.coin(2, owner)? };
+        Ok(World { chain, blocks, seed, owner, anchor, assets, hidden, shown })
     }
 
     /// The configuration of an elementsd that follows this chain.
@@ -161,7 +179,8 @@ impl World {
             4..=7 => mutation::BEFORE.choose(rng).copied().unwrap_or("none"),
             _ => mutation::AFTER.choose(rng).copied().unwrap_or("none"),
         };
-        let times = (rng.gen_range(0..height), rng.gen_range(0..3));
+        let late = if rng.gen_bool(0.8) { height.saturating_sub(1) } else { rng.gen_range(0..height) };
+        let times = (late, rng.gen_range(0..5));
         let mut transaction = child.payment.with(|transaction| {
             transaction.lock_time = LockTime::from_consensus(times.0);
             for input in &mut transaction.input {
@@ -234,7 +253,7 @@ impl World {
         }
         let shape = if rng.gen_bool(0.5) { Shape::Confidential } else { Shape::Explicit };
         let mut issue = None;
-        let [_, asset, token] = &self.assets;
+        let again = if shape == Shape::Confidential { &self.hidden } else { &self.shown };
         match rng.gen_range(0..6) {
             0 => {
                 kind.push(if shape == Shape::Explicit { "issuance" } else { "hidden-issuance" });
@@ -242,14 +261,14 @@ impl World {
             }
             1 => {
                 kind.push(if shape == Shape::Explicit { "reissuance" } else { "hidden-reissuance" });
-                coins.insert(0, token.clone());
+                coins.insert(0, again.token.clone());
                 locks.insert(0, Some(Lock::open()));
-                issue = Some(Issue::again(self.entropy, token, rng.gen_range(1..60_000), shape));
+                issue = Some(Issue::again(again.entropy, &again.token, rng.gen_range(1..60_000), shape));
             }
             _ => {}
         }
         let issue = issue.map(|issue| Issue { bits: 18, ..issue });
-        let mut totals: Vec<(elements::AssetId, u64)> = Vec::new();
+        let mut totals: Vec<(AssetId, u64)> = Vec::new();
         let mut add = |asset, value: u64| match totals.iter_mut().find(|(other, _)| *other == asset) {
             Some((_, total)) => *total = total.saturating_add(value),
             None => totals.push((asset, value)),
@@ -259,7 +278,7 @@ impl World {
         if let (Some(issue), Some(coin)) = (&issue, coins.first()) {
             let (fresh, tokens) = issue.assets(coin).unwrap_or((pegged, pegged));
             let reissued = issue.nonce != [0; 32];
-            add(if reissued { asset.secrets.asset } else { fresh }, issue.amount);
+            add(if reissued { again.asset } else { fresh }, issue.amount);
             add(tokens, issue.tokens);
         }
         let mut pays = Vec::new();
@@ -267,10 +286,12 @@ impl World {
             if asset == pegged {
                 left = left.saturating_sub(FEE_SAT);
             }
-            if left > 10 && asset == pegged && rng.gen_bool(0.15) {
+            if left > 10 && rng.gen_bool(if asset == pegged { 0.15 } else { 0.01 }) {
                 kind.push("pegout");
                 let to = bitcoin::ScriptBuf::from_bytes([vec![0, 20], vec![9; 20]].concat());
-                pays.push(Pay::explicit(pegged, 5, pegout_script(&params.parent_genesis(), &to)));
+                let shape = if rng.gen_bool(0.95) { Shape::Explicit } else { Shape::Confidential };
+                let out = Pay::explicit(asset, 5, pegout_script(&params.parent_genesis(), &to));
+                pays.push(Pay { shape, range: (1, 8), ..out });
                 left = left.saturating_sub(5);
             }
             while left > 0 {
@@ -286,7 +307,8 @@ impl World {
                 pays.push(Pay { shape, range: narrow(rng, part), ..Pay::explicit(asset, part, script) });
             }
         }
-        let hides = coins.iter().any(|coin| coin.output.value.is_confidential()) || issue.is_some_and(|i| i.shape == Shape::Confidential);
+        let hides = coins.iter().any(|coin| coin.output.value.is_confidential())
+            || issue.is_some_and(|i| i.shape == Shape::Confidential);
         if let (true, Some(last)) = (hides, pays.last_mut()) {
             last.shape = Shape::Confidential;
         }
@@ -308,12 +330,20 @@ impl World {
         Ok(match Arc::new(&self.chain.judge).examine(body, Scrutiny::ChainOnly)? {
             Verdict::Valid(_) => None,
             Verdict::Invalid(BadBlock::Block(aquifer_assets::block::BlockError::Transaction {
-                position, source, ..
+                position,
+                source,
+                ..
             })) => Some(format!("{}@{position}: {source}", source.name())),
             Verdict::Invalid(other) => Some(other.to_string()),
             Verdict::NotNow(reason) => Some(reason),
         })
     }
+}
+
+/// The entropy of the asset that the first input issues.
+fn entropy_of(payment: &Payment) -> [u8; 32] {
+    let issued = payment.transaction.input.first().and_then(aquifer_assets::transaction::issued_assets);
+    issued.map(|(entropy, _, _)| entropy.to_byte_array()).unwrap_or_default()
 }
 
 /// A range that holds a value, of few bits: short proofs are checked fast.
