@@ -110,17 +110,17 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
                 .for_each(|o| o.witness.surjection_proof = other.surjection_proof.clone());
         }
         "rangeproof-byte" => {
-            if let Some(output) = any(rng, &mut hidden(tx)) {
-                if let Some(proof) = flipped(rng, &output.witness.rangeproof) {
-                    output.witness.rangeproof = proof;
-                }
+            if let Some(output) = any(rng, &mut hidden(tx))
+                && let Some(proof) = flipped(rng, &output.witness.rangeproof)
+            {
+                output.witness.rangeproof = proof;
             }
         }
         "surjection-byte" => {
-            if let Some(output) = any(rng, &mut hidden(tx)) {
-                if let Some(proof) = flipped(rng, &output.witness.surjection_proof) {
-                    output.witness.surjection_proof = proof;
-                }
+            if let Some(output) = any(rng, &mut hidden(tx))
+                && let Some(proof) = flipped(rng, &output.witness.surjection_proof)
+            {
+                output.witness.surjection_proof = proof;
             }
         }
         "script" => {
