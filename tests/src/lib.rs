@@ -19,6 +19,7 @@ pub mod json;
 pub mod load;
 pub mod local;
 pub mod member;
+pub mod oracle;
 pub mod ports;
 pub mod process;
 pub mod turn;

@@ -233,6 +233,7 @@ impl Payment {
         let signatures: Vec<Witness> = self
             .coins
             .iter()
+            .take(self.transaction.input.len())
             .enumerate()
             .map(|(vin, coin)| {
                 let public = coin.owner.public();

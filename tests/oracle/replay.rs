@@ -1,0 +1,49 @@
+//! The corpus: elementsd's verdicts, replayed without it.
+
+use std::fs;
+use std::path::Path;
+
+use aquifer_tests::oracle::World;
+
+/// A line is `number digest verdict`; the first says `seed <seed>`.
+#[test]
+fn the_recorded_verdicts_are_ours() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/corpus");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let mut lines = text.lines();
+        let seed = lines.next().unwrap().strip_prefix("seed ").unwrap().parse().unwrap();
+        let lines: Vec<&str> = lines.collect();
+        let half = lines.len().div_ceil(2);
+        let wrong: Vec<String> = std::thread::scope(|scope| {
+            let parts: Vec<_> = lines.chunks(half).map(|part| scope.spawn(move || replay(seed, part))).collect();
+            parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+        });
+        assert!(
+            wrong.is_empty(),
+            "{}: {} of {} differ:\n{}",
+            file.display(),
+            wrong.len(),
+            lines.len(),
+            wrong.join("\n")
+        );
+    }
+}
+
+fn replay(seed: u64, lines: &[&str]) -> Vec<String> {
+    let world = World::new(seed).unwrap();
+    let mut wrong = Vec::new();
+    for line in lines {
+        let [number, digest, theirs] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("bad line {line}") };
+        let case = world.case(number.parse().unwrap()).unwrap();
+        assert_eq!(case.digest(), digest, "case {number} of seed {seed} is not what was recorded");
+        let ours = world.verdict(&case).unwrap();
+        if ours.is_none() != (theirs == "+") {
+            wrong.push(format!("{number} {} {}: elementsd {theirs}, we {ours:?}", case.kind, case.mutation));
+        }
+    }
+    wrong
+}
