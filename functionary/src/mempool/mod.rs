@@ -210,6 +210,9 @@ impl Mempool {
         admitted_at: u32,
     ) -> Result<(Replacement, Verified), MempoolError> {
         let policy_asset = self.params.pegged_asset();
+        if transaction.is_coinbase() {
+            return Err(TxError::Coinbase.into());
+        }
         policy::check_form(&transaction, policy_asset)?;
         let replacement = Replacement::of(pool, &transaction)?;
         let fee_sat = fee_in(&transaction, policy_asset);
