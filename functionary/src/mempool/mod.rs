@@ -372,3 +372,8 @@ fn require_fee(paid_sat: u64, vsize: u64, floor: u64) -> Result<(), MempoolError
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
