@@ -191,6 +191,10 @@ impl Mempool {
         admitted_at: u32,
     ) -> Result<(Replacement, Verified), MempoolError> {
         let policy_asset = self.params.pegged_asset();
+        if transaction.is_coinbase() {
+            // Said before anything of its form, which is not a payment's.
+            return Err(TxError::Coinbase.into());
+        }
         policy::check_form(&transaction, policy_asset)?;
         let replacement = Replacement::of(pool, &transaction)?;
         let fee_sat = fee_in(&transaction, policy_asset);

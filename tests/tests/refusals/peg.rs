@@ -5,7 +5,7 @@ use aquifer_assets::peg::{PegError, pegin_witness, pegout_script};
 use aquifer_assets::transaction::TxError;
 use aquifer_functionary::chain::judge::{BadBlock, Verdict};
 use aquifer_functionary::chain::parent::DepthVerdict;
-use aquifer_functionary::mempool::{Admission, MempoolError};
+use aquifer_functionary::mempool::{Admission, MempoolError, ReplacementError};
 use aquifer_tests::forge::{Coin, Deposit, Pay, Refusal};
 use aquifer_tests::founding::Founded;
 use elements::{PeginData, PeginWitness, Script, Transaction};
@@ -42,9 +42,8 @@ fn a_second_claim_of_a_deposit() {
     let mempool = &start.chain.judge.mempool;
     assert_eq!(mempool.submit(first.clone()).unwrap(), Admission::New(first.txid()));
     match mempool.submit(second.clone()) {
-        Err(MempoolError::ClaimConflict { vin: 0, deposit: named, by }) => {
-            assert_eq!((named, by), (deposit.outpoint(), first.txid()));
-        }
+        // Both offer to be replaced, and the second pays no more.
+        Err(MempoolError::Replacement(ReplacementError::Rate { replaced, .. })) => assert_eq!(replaced, first.txid()),
         other => panic!("{other:?}"),
     }
     // Both in one block.
