@@ -211,6 +211,7 @@ impl Mempool {
     ) -> Result<(Replacement, Verified), MempoolError> {
         let policy_asset = self.params.pegged_asset();
         if transaction.is_coinbase() {
+            // Said before anything of its form, which is not a payment's.
             return Err(TxError::Coinbase.into());
         }
         policy::check_form(&transaction, policy_asset)?;
@@ -397,3 +398,8 @@ fn require_fee(paid_sat: u64, vsize: u64, floor: u64) -> Result<(), MempoolError
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
