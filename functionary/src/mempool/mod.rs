@@ -175,6 +175,11 @@ impl Mempool {
         if waited_s > self.limits.expiry_s {
             return Err(MempoolError::Expired { waited_s, most_s: self.limits.expiry_s });
         }
+        if transaction.is_coinbase() {
+            // Said before anything of its form, which is not a payment's.
+            return Err(TxError::Coinbase.into());
+        }
+        policy::check_form(&transaction, self.params.pegged_asset())?;
         check_federation_policy(&self.params, &transaction)?;
         self.check_deposits(&transaction)?;
         let mut pool = self.lock();
@@ -200,7 +205,7 @@ impl Mempool {
         if kept { Ok(Admission::New(txid)) } else { Err(MempoolError::Full { rate_sat_per_kvb: floor }) }
     }
 
-    /// Everything that decides on a transaction, cheap things first, without changing anything.
+    /// Everything else that decides on a transaction of good form, cheap things first, without changing anything.
     fn examine(
         &self,
         pool: &Pool,
@@ -210,11 +215,6 @@ impl Mempool {
         admitted_at: u32,
     ) -> Result<(Replacement, Verified), MempoolError> {
         let policy_asset = self.params.pegged_asset();
-        if transaction.is_coinbase() {
-            // Said before anything of its form, which is not a payment's.
-            return Err(TxError::Coinbase.into());
-        }
-        policy::check_form(&transaction, policy_asset)?;
         let replacement = Replacement::of(pool, &transaction)?;
         let fee_sat = fee_in(&transaction, policy_asset);
         let check_fee = |vsize| {
