@@ -206,7 +206,7 @@ impl Core {
         Ok(times.get(times.len() / 2).copied().unwrap_or(time))
     }
 
-    /// Rule 11 of the design: what was pegged in and not paid out is what the federation holds.
+    /// Counts after every block: what was pegged in and not paid out is what the federation holds.
     fn count(&mut self) -> Result<(), ChainError> {
         let totals = self.judge.ledger.snapshot()?.treasury_totals()?;
         if !totals.is_balanced() {

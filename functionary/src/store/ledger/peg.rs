@@ -33,7 +33,7 @@ pub struct TreasuryTotals {
 }
 
 impl TreasuryTotals {
-    /// DESIGN section 5, rule 11: pegged in − paid out = coins held.
+    /// What must hold after every block: pegged in − paid out = coins held.
     pub fn is_balanced(&self) -> bool {
         let paid_sat = self.pegged_out_sat.checked_sub(self.waiting_sat);
         paid_sat.and_then(|paid_sat| self.pegged_in_sat.checked_sub(paid_sat)) == Some(self.coins_sat)
