@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use crate::error::HarnessError;
 use crate::json::Printed;
+use crate::load::PAYMENT_SAT;
 use crate::process::Process;
 use crate::wait::{self, Answer};
 
@@ -131,6 +133,20 @@ impl Wallet {
         wait::until(&what, COMMAND_LIMIT, || {
             let now = self.balance_of(asset)?;
             Ok(if now == amount_sat { Answer::Ready(()) } else { Answer::NotYet(now.to_string()) })
+        })
+    }
+
+    /// Waits until the wallet has as much of an asset as so many payments of [`crate::load::PAYMENT_SAT`].
+    ///
+    /// # Errors
+    /// As [`Wallet::run`], or when it does not come to that.
+    pub fn wait_payments(&self, asset: &str, payments: &RangeInclusive<u64>) -> Result<(), HarnessError> {
+        let what = format!("{} has {payments:?} payments of {asset}", self.name);
+        wait::until(&what, COMMAND_LIMIT, || {
+            let now = self.balance_of(asset)?;
+            let whole = now.checked_rem(PAYMENT_SAT) == Some(0);
+            let counts = now.checked_div(PAYMENT_SAT).is_some_and(|count| payments.contains(&count));
+            Ok(if whole && counts { Answer::Ready(()) } else { Answer::NotYet(now.to_string()) })
         })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aquifer_tests::HarnessError;
 use aquifer_tests::devnet::{Devnet, DevnetOptions};
-use aquifer_tests::load::{Load, PAYMENT_SAT};
+use aquifer_tests::load::Load;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
@@ -36,7 +36,7 @@ fn all_four_killed_and_restarted_go_on() -> Result<(), HarnessError> {
             assert_eq!(known, now, "no final block was lost or replaced");
         }
         let paid = load.finish()?;
-        bob.wait_balance(&asset, paid.saturating_mul(PAYMENT_SAT))?;
+        bob.wait_payments(&asset, &paid)?;
         let height = devnet.height()?;
         devnet.wait_height(height, LIMIT)?;
         devnet.check_agreement(height)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aquifer_tests::HarnessError;
 use aquifer_tests::devnet::{Devnet, DevnetOptions, wait_height};
-use aquifer_tests::load::{Load, PAYMENT_SAT};
+use aquifer_tests::load::Load;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
@@ -35,7 +35,7 @@ fn one_member_killed_chain_goes_on_and_it_catches_up() -> Result<(), HarnessErro
             devnet.wait_connected()?;
         }
         let paid = load.finish()?;
-        bob.wait_balance(&asset, paid.saturating_mul(PAYMENT_SAT))?;
+        bob.wait_payments(&asset, &paid)?;
         let height = devnet.height()?;
         devnet.wait_height(height, LIMIT)?;
         devnet.check_agreement(height)?;
