@@ -20,5 +20,6 @@ pub mod node;
 pub mod parent;
 pub mod peers;
 pub mod peg;
+pub mod rpc;
 pub mod store;
 pub mod verdicts;

@@ -1,20 +1,18 @@
-//! The JSON-RPC client for bitcoind. It blocks; asynchronous code calls it on a thread for blocking work.
+//! What is asked of bitcoind over JSON-RPC. It blocks; asynchronous code calls it on a thread for blocking work.
 //!
 //! Answers are read into structures that name only the fields that are needed, so versions and forks of Bitcoin Core
-//! that add, drop or rename others are understood alike. The login is taken from the cookie file and read again after
-//! every failure, because bitcoind writes a new one at each start.
+//! that add, drop or rename others are understood alike.
 
-use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::{Amount, Block, BlockHash, OutPoint, Script, Transaction, Txid};
-use jsonrpc::http::bitreq_http;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+use crate::rpc::{RpcClient, RpcError};
 
 /// A local bitcoind answers in milliseconds, unless it is busy with a block.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -24,31 +22,14 @@ const SCAN_LIMIT: Duration = Duration::from_secs(60 * 60);
 // Error codes of Bitcoin Core's RPC (`rpc/protocol.h`).
 const RPC_INVALID_ADDRESS_OR_KEY: i32 = -5;
 const RPC_INVALID_PARAMETER: i32 = -8;
-const RPC_IN_WARMUP: i32 = -28;
 const RPC_VERIFY_ALREADY_IN_UTXO_SET: i32 = -27;
-
-const HTTP_UNAUTHORIZED: i32 = 401;
-const HTTP_FORBIDDEN: i32 = 403;
 
 /// The parent chain cannot be asked, or answers with an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParentError {
-    /// No answer: not running, wrong address, or no permission.
-    #[error("bitcoind at {url} is out of reach: {reason}")]
-    OutOfReach {
-        /// Where it should be.
-        url: String,
-        /// What happened.
-        reason: String,
-    },
-    /// The cookie file cannot be read: bitcoind is not running, or keeps its files elsewhere.
-    #[error("the login of bitcoind cannot be read from {cookie_file}: {reason}")]
-    Cookie {
-        /// The cookie file.
-        cookie_file: String,
-        /// What happened.
-        reason: String,
-    },
+    /// It cannot be asked, or answers with an error.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
     /// It starts, or does not have all blocks yet.
     #[error("bitcoind is not ready: {0}")]
     Syncing(String),
@@ -65,16 +46,6 @@ pub enum ParentError {
     /// It cannot look up transactions.
     #[error("bitcoind runs without a transaction index: start it with -txindex=1")]
     NoTransactionIndex,
-    /// It answered with an error.
-    #[error("bitcoind refuses {method}: {message} ({code})")]
-    Refused {
-        /// The method.
-        method: &'static str,
-        /// The code in its answer.
-        code: i32,
-        /// The text in its answer.
-        message: String,
-    },
     /// Its answer could not be understood.
     #[error("bitcoind answers {method} in a way that is not understood: {reason}")]
     Malformed {
@@ -87,12 +58,12 @@ pub enum ParentError {
 
 impl ParentError {
     fn is(&self, wanted: i32) -> bool {
-        matches!(self, Self::Refused { code, .. } if *code == wanted)
+        matches!(self, Self::Rpc(RpcError::Refused { code, .. }) if *code == wanted)
     }
 
     /// Whether this is an answer about the thing that was asked, rather than a failure to answer.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { .. })
+        matches!(self, Self::Rpc(RpcError::Refused { .. }))
     }
 }
 
@@ -212,25 +183,19 @@ struct FeeEstimate {
 /// A blocking client for one bitcoind.
 #[derive(Debug)]
 pub struct ParentClient {
-    url: String,
-    cookie_file: PathBuf,
+    rpc: RpcClient,
     genesis: BlockHash,
-    call_limit: Duration,
-    /// Built at the first call after a failure, with the login of that moment.
-    connection: Mutex<Option<jsonrpc::client::Client>>,
 }
 
 impl ParentClient {
     /// A client for the bitcoind at `url` (`http://host:port`). Nothing is asked yet.
     pub fn new(url: String, cookie_file: PathBuf, genesis: BlockHash) -> Self {
-        Self { url, cookie_file, genesis, call_limit: CALL_LIMIT, connection: Mutex::new(None) }
+        Self { rpc: RpcClient::new("bitcoind", url, cookie_file, CALL_LIMIT), genesis }
     }
 
     /// A second client of the same bitcoind, with a connection of its own and the patience that a scan needs.
     pub(super) fn for_scans(&self) -> Self {
-        let mut client = Self::new(self.url.clone(), self.cookie_file.clone(), self.genesis);
-        client.call_limit = SCAN_LIMIT;
-        client
+        Self { rpc: self.rpc.with_limit(SCAN_LIMIT), genesis: self.genesis }
     }
 
     /// The best block of a node that is on the right chain, has all its blocks and can look up transactions.
@@ -337,7 +302,7 @@ impl ParentClient {
     /// Every kind of [`ParentError`].
     pub fn unspent_confirmations(&self, outpoint: &OutPoint) -> Result<Option<u32>, ParentError> {
         let args = [json!(outpoint.txid), json!(outpoint.vout), json!(true)];
-        let output: Option<OutputInfo> = self.call_nullable("gettxout", &args)?;
+        let output: Option<OutputInfo> = self.rpc.call_nullable("gettxout", &args)?;
         Ok(output.map(|output| output.confirmations))
     }
 
@@ -356,7 +321,7 @@ impl ParentClient {
                 Ok(Scan::Complete { tip: ParentTip { height: info.height, hash: info.bestblock }, unspent })
             }
             // The code is that of a wrong parameter; only the text tells them apart.
-            Err(ParentError::Refused { code: RPC_INVALID_PARAMETER, message, .. })
+            Err(ParentError::Rpc(RpcError::Refused { code: RPC_INVALID_PARAMETER, message, .. }))
                 if message.contains("already in progress") =>
             {
                 Ok(Scan::Busy)
@@ -398,7 +363,7 @@ impl ParentClient {
         match self.call::<Txid>("sendrawtransaction", &[json!(serialize_hex(transaction))]) {
             Ok(_) => Ok(Broadcast::Accepted),
             Err(error) if error.is(RPC_VERIFY_ALREADY_IN_UTXO_SET) => Ok(Broadcast::Accepted),
-            Err(ParentError::Refused { message, .. }) => Ok(Broadcast::Rejected(message)),
+            Err(ParentError::Rpc(RpcError::Refused { message, .. })) => Ok(Broadcast::Rejected(message)),
             Err(error) => Err(error),
         }
     }
@@ -413,83 +378,6 @@ impl ParentClient {
     }
 
     fn call<T: DeserializeOwned>(&self, method: &'static str, args: &[Value]) -> Result<T, ParentError> {
-        self.call_nullable(method, args)?
-            .ok_or_else(|| ParentError::Malformed { method, reason: "the answer is empty".to_owned() })
-    }
-
-    fn call_nullable<T: DeserializeOwned>(
-        &self,
-        method: &'static str,
-        args: &[Value],
-    ) -> Result<Option<T>, ParentError> {
-        let malformed = |error: serde_json::Error| ParentError::Malformed { method, reason: error.to_string() };
-        let args = serde_json::value::to_raw_value(args).map_err(malformed)?;
-        // The lock is held during the call: bitcoind answers one question of ours at a time, which keeps its queue short.
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = match connection.take() {
-            Some(client) => client,
-            None => self.connect()?,
-        };
-        match client.call::<Value>(method, Some(&args)) {
-            Ok(value) => {
-                *connection = Some(client);
-                serde_json::from_value(value).map_err(malformed)
-            }
-            Err(jsonrpc::Error::Rpc(error)) if error.code == RPC_IN_WARMUP => Err(ParentError::Syncing(error.message)),
-            Err(jsonrpc::Error::Rpc(error)) => {
-                *connection = Some(client);
-                Err(ParentError::Refused { method, code: error.code, message: error.message })
-            }
-            // The connection is left out: the next call reads the cookie again.
-            Err(jsonrpc::Error::Json(error)) => Err(malformed(error)),
-            Err(error) => Err(self.out_of_reach(error)),
-        }
-    }
-
-    fn connect(&self) -> Result<jsonrpc::client::Client, ParentError> {
-        let login = fs::read_to_string(&self.cookie_file).map_err(|error| ParentError::Cookie {
-            cookie_file: self.cookie_file.display().to_string(),
-            reason: error.to_string(),
-        })?;
-        let transport = bitreq_http::Builder::new()
-            .url(&self.url)
-            .map_err(|error| self.out_of_reach(error))?
-            .timeout(self.call_limit)
-            .cookie_auth(login.trim())
-            .build();
-        Ok(jsonrpc::client::Client::with_transport(transport))
-    }
-
-    fn out_of_reach(&self, error: impl Into<jsonrpc::Error>) -> ParentError {
-        let error = error.into();
-        let reason = match &error {
-            jsonrpc::Error::Transport(cause) => match cause.downcast_ref::<bitreq_http::Error>() {
-                Some(bitreq_http::Error::Http(answer))
-                    if [HTTP_UNAUTHORIZED, HTTP_FORBIDDEN].contains(&answer.status_code) =>
-                {
-                    format!("it does not accept the login in {}", self.cookie_file.display())
-                }
-                _ => cause.to_string(),
-            },
-            other => other.to_string(),
-        };
-        ParentError::OutOfReach { url: self.url.clone(), reason }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bitcoin::hashes::Hash as _;
-
-    #[test]
-    fn a_missing_cookie_file_is_named() {
-        let client =
-            ParentClient::new("http://127.0.0.1:1".to_owned(), "/nowhere/.cookie".into(), BlockHash::all_zeros());
-        let answer = client.tip();
-        assert!(
-            matches!(&answer, Err(ParentError::Cookie { cookie_file, .. }) if cookie_file == "/nowhere/.cookie"),
-            "{answer:?}"
-        );
+        Ok(self.rpc.call(method, args)?)
     }
 }
