@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use bitcoin::secp256k1::XOnlyPublicKey;
 use serde::{Deserialize, Serialize};
 
 use crate::files::{self, Access, FileError};
@@ -138,7 +139,12 @@ impl DataDir {
         self.0.join("network.json")
     }
 
-    /// A database by its name: `ledger`, `consensus`, `signer`, `parent`, `mempool`.
+    /// The key with which an auditor signs its verdicts. Secret.
+    pub fn audit_key(&self) -> PathBuf {
+        self.0.join("audit.key")
+    }
+
+    /// A database by its name: `ledger`, `consensus`, `signer`, `parent`, `mempool`, `audit`, `auditor`.
     pub fn database(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.db"))
     }
@@ -156,6 +162,12 @@ pub struct ConfigFile {
     pub api: Listen,
     /// The member's own bitcoind.
     pub bitcoind: BitcoindConfig,
+    /// Whose verdicts this member waits for before it signs peg-out batches.
+    #[serde(default)]
+    pub audit: AuditConfig,
+    /// The member's own elementsd, whose opinion it asks for before it votes and before it signs batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elementsd: Option<ElementsdConfig>,
     /// Where the fees of this member's blocks go, an address of the chain; by default a key derived from its seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee_address: Option<elements::Address>,
@@ -186,6 +198,46 @@ pub struct BitcoindConfig {
     pub url: String,
     /// The cookie file that bitcoind writes at each start.
     pub cookie_file: PathBuf,
+}
+
+/// The auditors of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Their public keys, as `aquiferd auditor init` prints them.
+    pub keys: Vec<XOnlyPublicKey>,
+    /// How many of them must have passed the block of a batch before it is signed. 0 switches the audit off.
+    pub required: usize,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { keys: Vec::new(), required: 1 }
+    }
+}
+
+/// How to reach elementsd, and what to do when it does not agree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ElementsdConfig {
+    /// The RPC service, such as `http://127.0.0.1:7041`.
+    pub url: String,
+    /// The cookie file that elementsd writes at each start.
+    pub cookie_file: PathBuf,
+    /// What to do when elementsd refuses a block that this member finds valid, or does not answer.
+    #[serde(default)]
+    pub disagreement: Disagreement,
+}
+
+/// What a member does when its elementsd refuses or is silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disagreement {
+    /// It does not vote for the block and signs no batch in it.
+    #[default]
+    Abstain,
+    /// It says so and goes on.
+    Warn,
 }
 
 /// Whether scripts and proofs of a transaction that were right when it arrived are checked again in its block. The
@@ -306,6 +358,15 @@ mod tests {
             peers: Listen { listen: "127.0.0.1:7100".parse().unwrap() },
             api: Listen { listen: "127.0.0.1:7200".parse().unwrap() },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:18443".to_owned(), cookie_file: "/b/.cookie".into() },
+            audit: AuditConfig {
+                keys: vec!["79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap()],
+                required: 2,
+            },
+            elementsd: Some(ElementsdConfig {
+                url: "http://127.0.0.1:7041".to_owned(),
+                cookie_file: "/e/.cookie".into(),
+                disagreement: Disagreement::Warn,
+            }),
             fee_address: None,
             verdicts: VerdictMemory::Off,
             mempool: MempoolConfig::default(),

@@ -9,6 +9,8 @@
 mod testing;
 
 pub mod api;
+pub mod audit;
+pub mod auditor;
 pub mod ceremony;
 pub mod chain;
 pub mod cli;
@@ -17,6 +19,7 @@ pub mod files;
 pub mod identity;
 pub mod mempool;
 pub mod node;
+pub mod opinion;
 pub mod parent;
 pub mod peers;
 pub mod peg;

@@ -13,6 +13,11 @@
     unused_qualifications
 )]
 
+/// The service to which auditors report (`proto/audit.proto`).
+pub mod audit {
+    tonic::include_proto!("aquifer.audit.v1");
+}
+
 /// The service that wallets, explorers and the command line use (`proto/ledger.proto`).
 pub mod ledger {
     tonic::include_proto!("aquifer.ledger.v1");

@@ -1,4 +1,5 @@
-//! A whole federation on one machine: bitcoind in regtest, the members, the key ceremony between them, wallets.
+//! A whole federation on one machine: bitcoind in regtest, the members with an auditor each, the key ceremony between
+//! them, wallets.
 //!
 //! Everything lives in one temporary folder. When the devnet goes down while its test fails, the folder stays and is
 //! named, with the last lines of every member's log.
@@ -16,6 +17,7 @@ use bitcoin::{Address, Network};
 use elements::BlockHash;
 use tempfile::TempDir;
 
+use crate::auditor::Auditor;
 use crate::binaries::Binaries;
 use crate::bitcoind::Bitcoind;
 use crate::error::HarnessError;
@@ -62,15 +64,17 @@ pub enum StartStep {
     Cards,
     /// Members generate their common key.
     Ceremony,
-    /// Members start and find each other.
+    /// Members and their auditors start, and members find each other.
     Members,
 }
 
 /// A running federation.
 ///
-/// Fields are dropped in order: members before the bitcoind they ask, both before their folder.
+/// Fields are dropped in order: auditors before the members they follow, these before the bitcoind they ask, all before
+/// their folder.
 #[derive(Debug)]
 pub struct Devnet {
+    auditors: Vec<Auditor>,
     members: Vec<Member>,
     bitcoind: Bitcoind,
     binaries: Binaries,
@@ -114,7 +118,13 @@ impl Devnet {
             .prefix("aquifer-devnet-")
             .tempdir()
             .map_err(HarnessError::file("make a folder in", &std::env::temp_dir()))?;
-        let mut devnet = Self { members: Vec::new(), bitcoind, binaries: binaries.clone(), folder: Some(folder) };
+        let mut devnet = Self {
+            auditors: Vec::new(),
+            members: Vec::new(),
+            bitcoind,
+            binaries: binaries.clone(),
+            folder: Some(folder),
+        };
 
         match devnet.found(options.members, progress) {
             Ok(()) => Ok(devnet),
@@ -151,7 +161,9 @@ impl Devnet {
         let base = self.folder()?.to_owned();
         for name in NAMES.iter().take(members) {
             let ports = [ReservedPort::new()?, ReservedPort::new()?];
-            self.members.push(Member::init(&self.binaries.aquiferd, &base, name, ports, &self.bitcoind)?);
+            let auditor = Auditor::init(&self.binaries.aquiferd, &base, name)?;
+            self.members.push(Member::init(&self.binaries.aquiferd, &base, name, ports, &self.bitcoind, &auditor)?);
+            self.auditors.push(auditor);
         }
         let roster = base.join("roster.json");
         let mut command = Command::new(&self.binaries.aquiferd);
@@ -172,11 +184,15 @@ impl Devnet {
         Ok(())
     }
 
-    /// Starts every member that is down, and waits until all see each other.
+    /// Starts every member and every auditor that is down, and waits until all members see each other.
     ///
     /// # Errors
     /// When a member dies or does not become ready in time.
     pub fn start_all(&mut self) -> Result<(), HarnessError> {
+        let network = self.network_file()?;
+        for auditor in self.auditors.iter_mut().filter(|auditor| !auditor.is_started()) {
+            auditor.start(&network)?;
+        }
         for member in self.members.iter_mut().filter(|member| !member.is_started()) {
             member.start()?;
         }
@@ -246,6 +262,15 @@ impl Devnet {
         self.members.get_mut(index).ok_or_else(|| HarnessError::Story(format!("there is no member {index} of {count}")))
     }
 
+    /// The auditor of a member, to be stopped or started.
+    ///
+    /// # Errors
+    /// When there is none with that number.
+    pub fn auditor(&mut self, index: usize) -> Result<&mut Auditor, HarnessError> {
+        let missing = || HarnessError::Story(format!("there is no auditor {index}"));
+        self.auditors.get_mut(index).ok_or_else(missing)
+    }
+
     /// The parent chain.
     pub const fn bitcoind(&self) -> &Bitcoind {
         &self.bitcoind
@@ -297,8 +322,9 @@ impl Devnet {
     }
 
     /// # Errors
-    /// [`HarnessError::Died`] when a member that was started is gone.
+    /// [`HarnessError::Died`] when a member or an auditor that was started is gone.
     pub fn check_running(&mut self) -> Result<(), HarnessError> {
+        self.auditors.iter_mut().try_for_each(Auditor::check_running)?;
         self.members.iter_mut().try_for_each(Member::check_running)
     }
 
@@ -397,6 +423,9 @@ impl Devnet {
             let log = member.log();
             text.push_str(&format!("last lines of {}:\n{}", log.display(), process::tail(log)));
         }
+        for auditor in &self.auditors {
+            text.push_str(&format!("last lines of {}:\n{}", auditor.log().display(), auditor.tail()));
+        }
         report(&text);
     }
 }
@@ -435,6 +464,9 @@ fn report(text: &str) {
 
 impl Drop for Devnet {
     fn drop(&mut self) {
+        for auditor in &mut self.auditors {
+            auditor.kill9();
+        }
         for member in &mut self.members {
             member.kill9();
         }

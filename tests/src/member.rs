@@ -9,6 +9,7 @@ use std::time::Duration;
 use elements::BlockHash;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::auditor::Auditor;
 use crate::bitcoind::Bitcoind;
 use crate::error::HarnessError;
 use crate::json::Printed;
@@ -43,7 +44,7 @@ pub struct Status {
 }
 
 impl Member {
-    /// `aquiferd init`: makes the seed and the public card.
+    /// `aquiferd init`: makes the seed and the public card of a member that listens to one auditor.
     ///
     /// # Errors
     /// When the command fails.
@@ -53,6 +54,7 @@ impl Member {
         name: &str,
         ports: [ReservedPort; 2],
         bitcoind: &Bitcoind,
+        auditor: &Auditor,
     ) -> Result<Self, HarnessError> {
         let [peer, api] = ports.map(|port| port.address().to_string());
         let member = Self {
@@ -66,6 +68,7 @@ impl Member {
         let mut command = member.command("init");
         command.args(["--name", name, "--peer-address", &peer, "--api-address", &api]);
         command.args(["--bitcoind-url", &bitcoind.rpc_url()]).arg("--bitcoind-cookie").arg(bitcoind.cookie_path());
+        command.args(["--auditor", auditor.key()]);
         process::run(command, COMMAND_LIMIT)?;
         Ok(member)
     }
@@ -161,15 +164,33 @@ impl Member {
     /// # Errors
     /// When the member does not answer.
     pub fn status(&self) -> Result<Status, HarnessError> {
-        let mut command = self.command("status");
-        command.arg("--json");
-        let printed = Printed::by(command, COMMAND_LIMIT)?;
+        let printed = self.printed_status()?;
         let peers = printed.list("peers")?;
         Ok(Status {
             height: printed.height("height")?,
             tip_hash: printed.text("tip_hash")?,
             connected: peers.iter().filter(|peer| peer.value().get("connected") == Some(&true.into())).count(),
         })
+    }
+
+    /// All that `aquiferd status --json` tells.
+    ///
+    /// # Errors
+    /// When the member does not answer.
+    pub fn printed_status(&self) -> Result<Printed, HarnessError> {
+        let mut command = self.command("status");
+        command.arg("--json");
+        Printed::by(command, COMMAND_LIMIT)
+    }
+
+    /// Adds lines to its `aquiferd.toml`, which it reads when it starts.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn configure(&self, lines: &str) -> Result<(), HarnessError> {
+        let path = self.folder.join("aquiferd.toml");
+        let text = fs::read_to_string(&path).map_err(HarnessError::file("read", &path))?;
+        fs::write(&path, format!("{text}\n{lines}\n")).map_err(HarnessError::file("write", &path))
     }
 
     /// `aquiferd elements-conf --with-bitcoind`: the configuration with which an elementsd follows the chain and checks

@@ -393,6 +393,7 @@ impl LedgerApi for Api {
     type WatchTransactionStream = Stream_<proto::TransactionStatus>;
     type WatchDepositStream = Stream_<proto::DepositStatus>;
     type WatchPegoutStream = Stream_<proto::PegoutStatus>;
+    type FollowFullBlocksStream = Stream_<proto::Block>;
 
     async fn get_info(&self, _: Request<proto::GetInfoRequest>) -> Result<Response<proto::Info>, Status> {
         let world = self.0.lock().unwrap();
@@ -451,7 +452,8 @@ impl LedgerApi for Api {
             txdata.push(coinbase(1));
         }
         let bytes = serialize(&elements::Block { header: block.header.clone(), txdata });
-        Ok(Response::new(proto::Block { height, block: bytes.into(), certificate: block.certificate.clone().into() }))
+        let certificate = block.certificate.clone().into();
+        Ok(Response::new(proto::Block { height, block: bytes.into(), certificate, ..Default::default() }))
     }
 
     async fn get_transactions(
@@ -486,6 +488,13 @@ impl LedgerApi for Api {
         &self,
         _: Request<proto::FollowBlocksRequest>,
     ) -> Result<Response<Self::FollowBlocksStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn follow_full_blocks(
+        &self,
+        _: Request<proto::FollowBlocksRequest>,
+    ) -> Result<Response<Self::FollowFullBlocksStream>, Status> {
         Err(Status::unimplemented("not here"))
     }
 

@@ -4,8 +4,13 @@
 //! something asks again whenever [`LedgerBackend::changes`] moves, and is told only of answers that differ. So a watch can
 //! never miss a state that lasts, and a slow reader costs nothing.
 
+use std::collections::BTreeMap;
+
 use elements::{AssetId, BlockHash, OutPoint, Script, Transaction, Txid};
 use tokio::sync::watch;
+
+use crate::audit::AuditorStatus;
+use crate::opinion::OpinionStatus;
 
 /// The ledger could not be read; nothing is thereby known about what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +60,30 @@ pub struct ChainInfo {
     pub min_fee_rate_sat_per_kvb: u64,
     /// Round of the height that is being decided.
     pub round: u32,
+    /// Who else must be content before this member votes or signs.
+    pub oversight: Oversight,
+}
+
+/// Who else must be content before this member votes or signs a peg-out batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Oversight {
+    /// Auditors that must have passed the block of a batch; 0: batches are signed without an audit.
+    pub auditors_required: u32,
+    /// The auditors.
+    pub auditors: Vec<AuditorStatus>,
+    /// The member's elementsd, if it has one.
+    pub elementsd: Option<ElementsdState>,
+    /// Final batches that this member has not signed, by height, and what each waits for.
+    pub waiting_batches: BTreeMap<u32, String>,
+}
+
+/// How it stands with the member's elementsd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElementsdState {
+    /// How far it follows, and what is wrong if something is.
+    pub status: OpinionStatus,
+    /// Whether the member votes and signs even if it does not agree.
+    pub only_warns: bool,
 }
 
 /// Another member, as this one sees it.
@@ -94,6 +123,8 @@ pub struct SignedBlock {
     pub block: Vec<u8>,
     /// Its certificate.
     pub certificate: Vec<u8>,
+    /// The unsigned Bitcoin transaction that its coinbase commits to; empty if there is none.
+    pub batch: Vec<u8>,
 }
 
 /// A transaction and, when it is final, where it stands.

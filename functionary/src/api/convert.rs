@@ -6,9 +6,11 @@ use elements::{AssetId, BlockHash, Txid};
 use tonic::Status;
 
 use super::backend::{
-    Asset, AssetSupply, ChainInfo, Deposit, DepositState, HistoryEntry, MerkleProof, Pegout, PegoutState,
-    ProvenTransaction, Reserve, SignedBlock, SignedHeader, Supply, TransactionStatus,
+    Asset, AssetSupply, ChainInfo, Deposit, DepositState, ElementsdState, HistoryEntry, MerkleProof, Oversight, Pegout,
+    PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader, Supply, TransactionStatus,
 };
+
+use crate::audit::{AuditorStatus, SignedVerdict};
 
 /// Longest script taken, in bytes: Elements' limit for scripts.
 const MAX_SCRIPT_LEN: usize = 10_000;
@@ -70,6 +72,33 @@ pub(super) fn info(info: ChainInfo) -> proto::Info {
             .collect(),
         min_fee_rate_sat_per_kvb: info.min_fee_rate_sat_per_kvb,
         round: info.round,
+        oversight: Some(oversight(info.oversight)),
+    }
+}
+
+fn oversight(oversight: Oversight) -> proto::Oversight {
+    let refusal = |objection: SignedVerdict| proto::Refusal {
+        height: objection.height,
+        block_hash: bytes_of_block(&objection.block),
+        reason: objection.reason,
+    };
+    let auditor = |auditor: AuditorStatus| proto::AuditorInfo {
+        key: Bytes::copy_from_slice(&auditor.key.serialize()),
+        passed_height: auditor.passed,
+        refusal: auditor.objection.map(refusal),
+    };
+    let elementsd = |elementsd: ElementsdState| proto::ElementsdInfo {
+        height: elementsd.status.follows,
+        problem: elementsd.status.problem.unwrap_or_default(),
+        disagreement: elementsd.status.disagreement.unwrap_or_default(),
+        only_warns: elementsd.only_warns,
+    };
+    let waiting = |(height, reason): (u32, String)| proto::WaitingBatch { height, reason };
+    proto::Oversight {
+        auditors_required: oversight.auditors_required,
+        auditors: oversight.auditors.into_iter().map(auditor).collect(),
+        elementsd: oversight.elementsd.map(elementsd),
+        waiting_batches: oversight.waiting_batches.into_iter().map(waiting).collect(),
     }
 }
 
@@ -95,7 +124,12 @@ pub(super) fn header(header: SignedHeader, txids: Txids) -> proto::SignedHeader 
 }
 
 pub(super) fn block(block: SignedBlock) -> proto::Block {
-    proto::Block { height: block.height, block: block.block.into(), certificate: block.certificate.into() }
+    proto::Block {
+        height: block.height,
+        block: block.block.into(),
+        certificate: block.certificate.into(),
+        batch: block.batch.into(),
+    }
 }
 
 pub(super) fn transaction(transaction: ProvenTransaction) -> proto::ProvenTransaction {

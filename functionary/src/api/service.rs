@@ -91,6 +91,32 @@ impl LedgerService {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
+    /// Streams what `question` gives for each final height from `next` on, and then for each new one.
+    fn follow<T>(
+        &self,
+        mut next: u32,
+        question: fn(&dyn LedgerBackend, u32) -> Result<Option<T>, BackendError>,
+    ) -> Result<Response<Items<T>>, Status>
+    where
+        T: Send + 'static,
+    {
+        self.stream(move |backend, sender| async move {
+            let mut changes = backend.changes();
+            loop {
+                changes.borrow_and_update();
+                while let Some(item) = ask(&backend, move |backend| question(backend, next)).await? {
+                    if sender.send(Ok(item)).await.is_err() {
+                        return Ok(());
+                    }
+                    next = next.checked_add(1).ok_or_else(|| Status::out_of_range("no height is higher"))?;
+                }
+                if changes.changed().await.is_err() {
+                    return Err(Status::unavailable("this member is shutting down"));
+                }
+            }
+        })
+    }
+
     /// Streams the answers to `question`: the first one, and then each that differs, until `is_last`.
     fn watch<T, A, Q, C, L>(&self, question: Q, convert: C, is_last: L) -> Result<Response<Items<T>>, Status>
     where
@@ -257,22 +283,18 @@ impl Ledger for LedgerService {
     type FollowBlocksStream = Items<proto::SignedHeader>;
 
     async fn follow_blocks(&self, request: Request<proto::FollowBlocksRequest>) -> Answer<Self::FollowBlocksStream> {
-        let mut next = request.into_inner().from_height;
-        self.stream(move |backend, sender| async move {
-            let mut changes = backend.changes();
-            loop {
-                changes.borrow_and_update();
-                while let Some(header) = ask(&backend, move |backend| backend.header(next)).await? {
-                    if sender.send(Ok(convert::header(header, Txids::Listed))).await.is_err() {
-                        return Ok(());
-                    }
-                    next = next.checked_add(1).ok_or_else(|| Status::out_of_range("no height is higher"))?;
-                }
-                if changes.changed().await.is_err() {
-                    return Err(Status::unavailable("this member is shutting down"));
-                }
-            }
+        self.follow(request.into_inner().from_height, |backend, height| {
+            Ok(backend.header(height)?.map(|header| convert::header(header, Txids::Listed)))
         })
+    }
+
+    type FollowFullBlocksStream = Items<proto::Block>;
+
+    async fn follow_full_blocks(
+        &self,
+        request: Request<proto::FollowBlocksRequest>,
+    ) -> Answer<Self::FollowFullBlocksStream> {
+        self.follow(request.into_inner().from_height, |backend, height| Ok(backend.block(height)?.map(convert::block)))
     }
 
     type WatchTransactionStream = Items<proto::TransactionStatus>;

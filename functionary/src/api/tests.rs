@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use aquifer_proto::audit::audit_client::AuditClient;
 use aquifer_proto::ledger as proto;
 use aquifer_proto::ledger::ledger_client::LedgerClient;
 use bytes::Bytes;
@@ -14,6 +15,9 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use super::*;
+use crate::audit::{AuditStore, AuditorStatus, FinalBlocks, SignedVerdict, Verdict};
+use crate::config::AuditConfig;
+use crate::opinion::OpinionStatus;
 use crate::peers::pinned_client;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,6 +53,23 @@ fn hash(tag: u8) -> [u8; 32] {
     [tag; 32]
 }
 
+/// The desk of a member that listens to one auditor and has heard nothing of it.
+pub(crate) fn desk() -> Arc<AuditDesk> {
+    let key = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap();
+    let config = AuditConfig { keys: vec![key], required: 1 };
+    let store = AuditStore::open(std::path::Path::new(":memory:")).unwrap();
+    let genesis = BlockHash::from_byte_array(hash(1));
+    Arc::new(AuditDesk::new(&config, genesis, store, Arc::new(NoBlocks), Box::new(|_| ())).unwrap())
+}
+
+struct NoBlocks;
+
+impl FinalBlocks for NoBlocks {
+    fn final_block(&self, _height: u32) -> Result<Option<BlockHash>, crate::store::StoreError> {
+        Ok(None)
+    }
+}
+
 impl LedgerBackend for Memory {
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -69,6 +90,23 @@ impl LedgerBackend for Memory {
             peers: vec![PeerState { name: "beta".to_owned(), connected: true, height: 6 }],
             min_fee_rate_sat_per_kvb: 100,
             round: 0,
+            oversight: Oversight {
+                auditors_required: 1,
+                auditors: desk()
+                    .auditors()
+                    .into_iter()
+                    .map(|auditor| AuditorStatus { passed: Some(4), ..auditor })
+                    .collect(),
+                elementsd: Some(ElementsdState {
+                    status: OpinionStatus {
+                        follows: Some(3),
+                        problem: Some("it sleeps".to_owned()),
+                        disagreement: None,
+                    },
+                    only_warns: true,
+                }),
+                waiting_batches: BTreeMap::from([(4, "0 of 1 auditors have passed block 4".to_owned())]),
+            },
         })
     }
 
@@ -101,7 +139,7 @@ impl LedgerBackend for Memory {
     }
 
     fn block(&self, height: u32) -> Result<Option<SignedBlock>, BackendError> {
-        let block = || SignedBlock { height, block: vec![7; 1_000], certificate: vec![8; 97] };
+        let block = || SignedBlock { height, block: vec![7; 1_000], certificate: vec![8; 97], batch: vec![6; 100] };
         Ok((height <= self.read(|state| state.height)).then(block))
     }
 
@@ -162,6 +200,7 @@ fn memory() -> Arc<Memory> {
 struct Served {
     ledger: Arc<Memory>,
     client: LedgerClient<Channel>,
+    channel: Channel,
     shutdown: CancellationToken,
     server: JoinHandle<Result<(), ApiError>>,
 }
@@ -175,9 +214,10 @@ impl Served {
         let api = Api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let endpoint = Endpoint::from_shared(format!("https://{}", api.address())).unwrap();
         let (backend, stop) = (Arc::<Memory>::clone(&ledger), shutdown.clone());
-        let server = tokio::spawn(async move { api.serve(&identity, backend, stop).await });
+        let server = tokio::spawn(async move { api.serve(&identity, backend, desk(), stop).await });
         let endpoint = endpoint.tls_config(pinned_client("alpha", &certificate)).unwrap();
-        Self { ledger, client: LedgerClient::new(endpoint.connect().await.unwrap()), shutdown, server }
+        let channel = endpoint.connect().await.unwrap();
+        Self { ledger, client: LedgerClient::new(channel.clone()), channel, shutdown, server }
     }
 
     async fn stop(self) {
@@ -292,6 +332,37 @@ async fn blocks_are_followed_without_a_gap_until_shutdown() {
     served.stop().await;
     let end = tokio::time::timeout(PATIENCE, headers.message()).await.unwrap();
     assert_eq!(end.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn an_auditor_follows_full_blocks_and_reports_what_it_thinks_of_them() {
+    let mut served = Served::start().await;
+    let request = proto::FollowBlocksRequest { from_height: 4 };
+    let mut blocks = served.client.follow_full_blocks(request).await.unwrap().into_inner();
+    served.ledger.change(|state| state.height = 5);
+    for height in [4, 5] {
+        let block = next(&mut blocks).await.unwrap();
+        assert_eq!((block.height, block.block.len(), block.batch.len()), (height, 1_000, 100));
+    }
+    let mut reports = AuditClient::new(served.channel.clone());
+    let verdict = |secret: u8, genesis: u8| {
+        let mut bytes = [0; 32];
+        bytes[31] = secret;
+        let key = bitcoin::secp256k1::Keypair::from_seckey_slice(bitcoin::secp256k1::SECP256K1, &bytes).unwrap();
+        let [genesis, block] = [hash(genesis), hash(5)].map(BlockHash::from_byte_array);
+        SignedVerdict::sign(&key, genesis, 5, block, Verdict::Passed, String::new()).to_message()
+    };
+    // The one listed key is that of the secret 1.
+    reports.report(verdict(1, 1)).await.unwrap();
+    assert_eq!(reports.report(verdict(2, 1)).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(reports.report(verdict(1, 2)).await.unwrap_err().code(), Code::InvalidArgument);
+    let mut forged = verdict(1, 1);
+    forged.height = 6;
+    assert_eq!(reports.report(forged.clone()).await.unwrap_err().code(), Code::InvalidArgument);
+    forged.key = Bytes::from_static(&[1]);
+    assert_eq!(reports.report(forged).await.unwrap_err().code(), Code::InvalidArgument);
+    drop(blocks);
+    served.stop().await;
 }
 
 #[tokio::test]

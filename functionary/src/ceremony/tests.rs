@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{BitcoindConfig, Config, ConfigFile, Listen, LogConfig, MempoolConfig, VerdictMemory};
+use crate::config::{AuditConfig, BitcoindConfig, Config, ConfigFile, Listen, LogConfig, MempoolConfig, VerdictMemory};
 use crate::files::{self, Access};
 use crate::identity::FederationMember;
 use crate::peers::{CeremonySource, PeerService, Peers};
@@ -84,6 +84,8 @@ impl Members {
             peers: Listen { listen: self.listen[member] },
             api: Listen { listen: self.listen[member] },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:1".to_owned(), cookie_file: "none".into() },
+            audit: AuditConfig::default(),
+            elementsd: None,
             fee_address: None,
             verdicts: VerdictMemory::default(),
             mempool: MempoolConfig::default(),

@@ -1,4 +1,11 @@
 //! Peg-out batches of final blocks: our signatures, and those of the others.
+//!
+//! Between the final block and our signatures stands the guard ([`super::oversight::BatchGuard`]). A batch goes into the
+//! queue when its block is connected, and after a restart unless we had signed it already; whenever the guard may have
+//! changed its mind, the queue is looked through. The queue is made from the ledger and `signer.db` alone, so a crash at
+//! any point costs nothing: what was recorded as signed is given out again, what was not has to pass the guard.
+
+use std::collections::BTreeMap;
 
 use aquifer_federation::roster::MemberIndex;
 use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
@@ -7,6 +14,7 @@ use bitcoin::hashes::Hash as _;
 
 use super::ChainError;
 use super::core::Core;
+use super::oversight::Hold;
 use super::parent::{FinalBatch, PegoutError};
 use crate::store::StoreError;
 
@@ -32,15 +40,41 @@ impl Core {
         Ok(coins)
     }
 
-    /// Signs the batch of the final block at `height`: the only place where this member signs for the treasury.
-    pub(super) fn sign_batch(
-        &mut self,
-        height: u32,
-        transaction: bitcoin::Transaction,
-        coins: Vec<TreasuryCoin>,
-    ) -> Result<(), ChainError> {
-        let txid = transaction.compute_txid();
-        let batch = FinalBatch { height, transaction, coins };
+    /// The block of this batch is final: it is signed as soon as the guard lets it pass.
+    pub(super) fn queue_batch(&mut self, batch: FinalBatch) -> Result<(), ChainError> {
+        self.keep_unsigned(batch)?;
+        self.sign_released_batches()
+    }
+
+    /// What others make of it is followed meanwhile: k signatures of theirs are enough.
+    fn keep_unsigned(&mut self, batch: FinalBatch) -> Result<(), ChainError> {
+        self.judge.parent.follow_batch(batch.clone())?;
+        self.unsigned.insert(batch.height, batch);
+        Ok(())
+    }
+
+    /// Signs what the guard lets pass now, oldest first, and notes why the others wait.
+    pub(super) fn sign_released_batches(&mut self) -> Result<(), ChainError> {
+        if self.unsigned.is_empty() {
+            return Ok(());
+        }
+        let mut waiting = BTreeMap::new();
+        for (height, batch) in std::mem::take(&mut self.unsigned) {
+            match self.guard.hold(height)? {
+                None => self.sign_batch(batch)?,
+                Some(hold) => {
+                    waiting.insert(height, hold.to_string());
+                    self.unsigned.insert(height, batch);
+                }
+            }
+        }
+        self.status.note_waiting_batches(waiting);
+        Ok(())
+    }
+
+    /// Signs the batch of a final block: the only place where this member signs for the treasury.
+    fn sign_batch(&mut self, batch: FinalBatch) -> Result<(), ChainError> {
+        let (height, txid) = (batch.height, batch.transaction.compute_txid());
         let signatures = self.judge.parent.sign_batch(batch, &mut self.signer)?;
         self.broadcast(Kind::BatchShare(batch_share_message(height, txid, signatures)));
         tracing::info!(height, %txid, "signed the peg-out batch");
@@ -56,10 +90,20 @@ impl Core {
                     file: "ledger.db".into(),
                     reason: format!("the batch of block {height}: {error}"),
                 })?;
-            let coins = self.spent_coins(&batch)?;
-            self.sign_batch(height, batch, coins)?;
+            let batch = FinalBatch { height, coins: self.spent_coins(&batch)?, transaction: batch };
+            if self.signer.batch(height)?.is_some() && !self.is_stopped(height)? {
+                self.sign_batch(batch)?;
+            } else {
+                self.keep_unsigned(batch)?;
+            }
         }
-        Ok(())
+        self.sign_released_batches()
+    }
+
+    /// Whether not even signatures that were made before an objection are given out.
+    fn is_stopped(&self, height: u32) -> Result<bool, ChainError> {
+        let hold = self.guard.hold(height)?;
+        Ok(matches!(hold, Some(Hold::Stopped { from_height, .. }) if from_height <= height))
     }
 
     pub(super) fn batch_share(&mut self, from: MemberIndex, share: &BatchShare) -> Result<(), ChainError> {
@@ -80,7 +124,9 @@ impl Core {
     }
 
     pub(super) fn batch_share_wanted(&mut self, from: MemberIndex, height: u32) -> Result<(), ChainError> {
-        if let Some(signed) = self.signer.batch(height)? {
+        if let Some(signed) = self.signer.batch(height)?
+            && !self.is_stopped(height)?
+        {
             let txid = bitcoin::Txid::from_byte_array(signed.txid);
             self.send(from, Kind::BatchShare(batch_share_message(height, txid, signed.signatures)));
         }

@@ -39,6 +39,7 @@ impl Core {
     /// Twice a second: look for what is missing.
     pub(super) fn tick(&mut self) -> Result<(), ChainError> {
         self.chase_shares()?;
+        self.sign_released_batches()?;
         self.chase_batches();
         let stuck = self.tip.height == self.tip_at_last_tick;
         self.tip_at_last_tick = self.tip.height;

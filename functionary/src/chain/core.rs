@@ -15,6 +15,8 @@ use aquifer_proto::peer::{Hello, PeerMessage, Tip as TipMessage, peer_message::K
 use super::finality::{Finality, Share};
 use super::host::World;
 use super::judge::{Examined, Judge};
+use super::oversight::BatchGuard;
+use super::parent::FinalBatch;
 use super::timers::{Alarm, Timers};
 use super::worker::{Job, Worker};
 use super::{ChainError, Event, Network};
@@ -65,6 +67,8 @@ pub struct CoreParts {
     pub signer: SignerStore,
     /// Builds and judges blocks.
     pub judge: Judge,
+    /// Stands in front of every signature for the treasury.
+    pub guard: Arc<dyn BatchGuard>,
     /// The other members.
     pub network: Arc<dyn Network>,
     /// What others may look at.
@@ -82,6 +86,7 @@ struct StatusInner {
     round: u32,
     peer_heights: BTreeMap<MemberIndex, u32>,
     alarm: Option<String>,
+    waiting_batches: BTreeMap<u32, String>,
 }
 
 impl CoreStatus {
@@ -108,7 +113,22 @@ impl CoreStatus {
         self.read(|inner| inner.alarm.clone())
     }
 
-    pub(super) fn raise(&self, alarm: String) {
+    /// Batches of final blocks that this member has not signed, by height, and what each waits for.
+    pub fn waiting_batches(&self) -> BTreeMap<u32, String> {
+        self.read(|inner| inner.waiting_batches.clone())
+    }
+
+    pub(super) fn note_waiting_batches(&self, waiting: BTreeMap<u32, String>) {
+        self.update(|inner| {
+            for (height, reason) in waiting.iter().filter(|(height, _)| !inner.waiting_batches.contains_key(height)) {
+                tracing::info!(height, reason, "a peg-out batch waits to be signed");
+            }
+            inner.waiting_batches = waiting;
+        });
+    }
+
+    /// Raises an alarm that an operator must look at.
+    pub(crate) fn raise(&self, alarm: String) {
         tracing::error!("ALARM: {alarm}");
         self.update(|inner| inner.alarm = Some(alarm));
     }
@@ -146,6 +166,7 @@ pub struct Core {
     pub(super) ledger: LedgerStore,
     pub(super) signer: SignerStore,
     pub(super) judge: Judge,
+    pub(super) guard: Arc<dyn BatchGuard>,
     pub(super) status: Arc<CoreStatus>,
     pub(super) world: World,
     pub(super) engine: Engine,
@@ -171,12 +192,15 @@ pub struct Core {
     pub(super) fetching: Option<(MemberIndex, Instant)>,
     /// Tip at the last tick: a peer that is ahead for a whole tick is worth asking.
     pub(super) tip_at_last_tick: u32,
+    /// Batches of final blocks that this member has not signed, by height.
+    pub(super) unsigned: BTreeMap<u32, FinalBatch>,
 }
 
 impl Core {
     /// Opens the chain where the stores say it stands. `sender` is the other end of `events`.
     pub fn new(parts: CoreParts, sender: SyncSender<Event>, events: Receiver<Event>) -> Result<Self, ChainError> {
-        let CoreParts { federation, me, keys, pacing, ledger, consensus, signer, judge, network, status } = parts;
+        let CoreParts { federation, me, keys, pacing, ledger, consensus, signer, judge, guard, network, status } =
+            parts;
         let tip = judge.ledger.snapshot()?.tip()?;
         let members = Members::of(&federation.roster);
         let chain = federation.params.genesis_hash().to_byte_array();
@@ -200,6 +224,7 @@ impl Core {
             ledger,
             signer,
             judge,
+            guard,
             status,
             world,
             engine,
@@ -218,6 +243,7 @@ impl Core {
             peer_heights: BTreeMap::new(),
             fetching: None,
             tip_at_last_tick: tip.height,
+            unsigned: BTreeMap::new(),
         })
     }
 
@@ -263,6 +289,7 @@ impl Core {
             Event::FinalBlocks { from, result } => self.final_blocks(from, result),
             Event::Work(done) => self.work_done(done.0),
             Event::TransactionsWait => self.consider_start(),
+            Event::GuardMoved => self.sign_released_batches(),
             Event::Stop => Ok(()),
         }
     }

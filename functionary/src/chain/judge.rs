@@ -21,6 +21,7 @@ use elements::{Script, Transaction};
 
 use super::Clock;
 use super::body::{Body, BodyError};
+use super::oversight::SecondOpinion;
 use super::parent::{BatchVerdict, DepthVerdict, ParentChain};
 use crate::mempool::Mempool;
 use crate::store::StoreError;
@@ -105,6 +106,8 @@ pub struct Judge {
     pub clock: Arc<dyn Clock>,
     /// Where the fees of our blocks go.
     pub fee_script: Script,
+    /// Another implementation that must agree before this member votes, if there is one.
+    pub opinion: Option<Arc<dyn SecondOpinion>>,
 }
 
 /// How much to ask: of Bitcoin, and of what the federation signs beyond what the chain allows.
@@ -241,10 +244,21 @@ impl Judge {
                 }
             }
         }
-        match self.examine_batch(&body, &snapshot, scrutiny)? {
-            Ok(batch) => Ok(Verdict::Valid(Box::new(Examined { body, effects, batch }))),
-            Err(verdict) => Ok(verdict),
+        let batch = match self.examine_batch(&body, &snapshot, scrutiny)? {
+            Ok(batch) => batch,
+            Err(verdict) => return Ok(verdict),
+        };
+        if scrutiny == Scrutiny::Full
+            && let Err(reason) = self.second_opinion(&body)
+        {
+            return Ok(Verdict::NotNow(reason));
         }
+        Ok(Verdict::Valid(Box::new(Examined { body, effects, batch })))
+    }
+
+    /// Asks the other implementation, if there is one; the error is why this member shall not vote for the block now.
+    pub(super) fn second_opinion(&self, body: &Body) -> Result<(), String> {
+        self.opinion.as_ref().map_or(Ok(()), |opinion| opinion.on_proposal(&body.block))
     }
 
     fn examine_batch(

@@ -13,7 +13,8 @@
 //! * a vote leaves only after the journal and its vote slot are durable (`aquifer_federation::consensus`);
 //! * a header is signed only when its block is decided, the decision is durable, and no other header was signed at that
 //!   height ([`crate::store::signer`]);
-//! * a batch is signed only when its block is final: connected, with k header signatures and a certificate;
+//! * a batch is signed only when its block is final (connected, with k header signatures and a certificate) and the guard
+//!   lets it pass: the member's auditors and, where there is one, its elementsd;
 //! * a member that was restored from a backup does not vote at or below the latest slot its peers saw it sign in;
 //! * any failure of a store stops the member, before anything that depended on the write is sent.
 
@@ -24,6 +25,7 @@ mod core;
 mod finality;
 mod host;
 pub mod judge;
+pub mod oversight;
 pub mod parent;
 mod proposals;
 mod signing;
@@ -98,6 +100,8 @@ pub enum Event {
     Work(WorkDone),
     /// Transactions wait.
     TransactionsWait,
+    /// Auditors or the second opinion have come further: batches that wait may be signed.
+    GuardMoved,
     /// The member shuts down: nothing is lost at any point, so this is at once.
     Stop,
 }

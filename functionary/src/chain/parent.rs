@@ -24,6 +24,9 @@ pub trait ParentChain: Send + Sync {
         waiting: &[PegoutRequest],
     ) -> BatchVerdict;
 
+    /// Follows a batch that stands in a final block and that this member has not signed (yet). Does not ask Bitcoin.
+    fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError>;
+
     /// Signs a batch that stands in a final block, and follows it from now on. Gives our signatures, one per input, to be
     /// sent to the others. Called again for every batch after a restart. Does not ask Bitcoin.
     fn sign_batch(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError>;

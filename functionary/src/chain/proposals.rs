@@ -122,6 +122,10 @@ impl Core {
                 let result = self.engine.propose(height, round, block, &mut self.world);
                 self.after_engine(result)
             }
+            Done::Withheld { height, reason } => {
+                tracing::warn!(height, reason, "not proposing a block: others have to");
+                Ok(())
+            }
             Done::Judged { height, block, body, result } => {
                 let verdict = result?;
                 if self.is_pending(height, block) { self.judged(height, block, &body, verdict) } else { Ok(()) }

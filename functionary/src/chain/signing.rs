@@ -13,6 +13,7 @@ use super::body::Body;
 use super::core::{Core, Phase, Signing, header_slot};
 use super::finality::{Finality, Progress, Share, set_witness};
 use super::judge::{Examined, Scrutiny, Verdict};
+use super::parent::FinalBatch;
 use crate::store::ledger::{NewBlock, Tip};
 use crate::store::signer::HeaderSignatures;
 
@@ -192,7 +193,7 @@ impl Core {
             }
         }
         if let Some(batch) = batch {
-            self.sign_batch(height, batch.transaction, coins)?;
+            self.queue_batch(FinalBatch { height, transaction: batch.transaction, coins })?;
         }
         self.broadcast(Kind::Tip(self.tip_message()));
         self.consider_start()

@@ -18,8 +18,22 @@ pub(super) enum Job {
 /// What it answers.
 #[derive(Debug)]
 pub(crate) enum Done {
-    Built { height: u32, round: u32, result: Result<Box<Examined>, StoreError> },
-    Judged { height: u32, block: BlockId, body: Vec<u8>, result: Result<Verdict, StoreError> },
+    Built {
+        height: u32,
+        round: u32,
+        result: Result<Box<Examined>, StoreError>,
+    },
+    /// Our own block is not proposed: the second opinion does not support it.
+    Withheld {
+        height: u32,
+        reason: String,
+    },
+    Judged {
+        height: u32,
+        block: BlockId,
+        body: Vec<u8>,
+        result: Result<Verdict, StoreError>,
+    },
 }
 
 /// The worker's end that the chain holds. The thread ends when this is dropped.
@@ -44,7 +58,13 @@ impl Worker {
 fn work(judge: &Judge, queue: &Receiver<Job>, events: &std::sync::mpsc::SyncSender<Event>) {
     while let Ok(job) = queue.recv() {
         let done = match job {
-            Job::Build { height, round } => Done::Built { height, round, result: judge.build().map(Box::new) },
+            Job::Build { height, round } => match judge.build() {
+                Ok(examined) => match judge.second_opinion(&examined.body) {
+                    Ok(()) => Done::Built { height, round, result: Ok(Box::new(examined)) },
+                    Err(reason) => Done::Withheld { height, reason },
+                },
+                Err(error) => Done::Built { height, round, result: Err(error) },
+            },
             Job::Judge { height, block, body } => {
                 let result = judge.judge(block, &body);
                 Done::Judged { height, block, body, result }

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use aquifer_federation::keys::MemberSeed;
 use aquifer_federation::roster::{CardDetails, MemberCard};
+use bitcoin::secp256k1::XOnlyPublicKey;
 use rand::rngs::OsRng;
 use serde_json::json;
 
 use super::{CliError, Output};
-use crate::config::{BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig, VerdictMemory};
+use crate::config::{
+    AuditConfig, BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig, VerdictMemory,
+};
 use crate::files::{self, Access, FileError};
 use crate::identity::Member;
 
@@ -46,6 +49,9 @@ pub(super) struct Arguments {
     /// The cookie file of that bitcoind.
     #[arg(long, value_name = "FILE")]
     bitcoind_cookie: PathBuf,
+    /// The key of an auditor of this member, as `aquiferd auditor init` prints it; may be given several times.
+    #[arg(long = "auditor", value_name = "KEY")]
+    auditors: Vec<XOnlyPublicKey>,
 }
 
 impl Arguments {
@@ -59,6 +65,8 @@ impl Arguments {
             peers: Listen { listen: listen(self.peer_listen, &self.peer_address)? },
             api: Listen { listen: listen(self.api_listen, &self.api_address)? },
             bitcoind: BitcoindConfig { url: self.bitcoind_url, cookie_file },
+            audit: AuditConfig { keys: self.auditors, ..AuditConfig::default() },
+            elementsd: None,
             fee_address: None,
             verdicts: VerdictMemory::default(),
             mempool: MempoolConfig::default(),

@@ -3,7 +3,9 @@
 //! Every command prints what a person wants to read, or with `--json` one JSON value, on standard output; logs and progress go
 //! to standard error. Exit code 0: done, 1: failed, 2: wrong usage. Secrets are never arguments.
 
+mod auditor;
 mod ceremony;
+mod dismiss;
 mod elements_conf;
 mod init;
 mod roster;
@@ -34,7 +36,7 @@ use crate::identity::IdentityError;
 #[derive(Debug, Parser)]
 #[command(name = "aquiferd", version, max_term_width = 100)]
 pub struct Arguments {
-    /// The member's data folder [default: ~/.aquiferd].
+    /// The member's data folder [default: ~/.aquiferd; ~/.aquifer-auditor for the auditor].
     #[arg(long, global = true, env = "AQUIFERD_DATA_DIR", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     /// Print JSON.
@@ -57,6 +59,9 @@ enum Command {
     Ceremony(ceremony::Arguments),
     Run(run::Arguments),
     Status(status::Arguments),
+    Auditor(auditor::Arguments),
+    #[command(name = "dismiss-objection")]
+    DismissObjection(dismiss::Arguments),
     ElementsConf(elements_conf::Arguments),
 }
 
@@ -111,11 +116,12 @@ pub fn main() -> ExitCode {
 impl Arguments {
     fn run(self) -> Result<Output, CliError> {
         let Self { data_dir, json, log, log_format, command } = self;
-        let data = || -> Result<DataDir, CliError> {
-            let folder = data_dir.clone().or_else(|| Some(std::env::home_dir()?.join(".aquiferd")));
+        let folder = |default: &str| -> Result<DataDir, CliError> {
+            let folder = data_dir.clone().or_else(|| Some(std::env::home_dir()?.join(default)));
             let folder = folder.ok_or_else(|| CliError::Failed("name the data folder with --data-dir".to_owned()))?;
             Ok(DataDir::new(folder))
         };
+        let data = || folder(".aquiferd");
         let load = || Ok::<Config, CliError>(Config::load(data()?)?);
         let logging = Logging { filter: log, format: log_format };
         match command {
@@ -136,6 +142,13 @@ impl Arguments {
                 logging.start(None, "error")?;
                 arguments.run(&load()?)
             }
+            Command::Auditor(arguments) => {
+                logging.start(None, "info")?;
+                // Never the folder of a member by default: the auditor shares nothing with it.
+                let data = folder(".aquifer-auditor")?;
+                arguments.run(data, if json { auditor::Shown::Log } else { auditor::Shown::Progress })
+            }
+            Command::DismissObjection(arguments) => arguments.run(&load()?),
             Command::ElementsConf(arguments) => arguments.run(load),
         }
     }

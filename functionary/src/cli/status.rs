@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use aquifer_federation::roster::MemberCard;
 use aquifer_proto::ledger::ledger_client::LedgerClient;
-use aquifer_proto::ledger::{GetInfoRequest, GetSupplyRequest, Info, Reserve, Supply};
+use aquifer_proto::ledger::{
+    AuditorInfo, ElementsdInfo, GetInfoRequest, GetSupplyRequest, Info, Oversight, Reserve, Supply,
+};
 use elements::{AssetId, BlockHash};
 use serde_json::json;
 use tonic::transport::Endpoint;
@@ -18,7 +20,7 @@ use crate::peers::{chain, pinned_client};
 /// How long to wait for the node.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Show height, peers, mempool, parent chain, supply and reserve of the running node.
+/// Show height, peers, auditors, mempool, parent chain, supply and reserve of the running node.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  aquiferd --data-dir ~/alpha status --json")]
 pub(super) struct Arguments {}
@@ -85,6 +87,8 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
     };
     // Writing to a string cannot fail.
     let _ = writeln!(text, "Parent   {parent}");
+    let oversight = info.oversight.clone().unwrap_or_default();
+    text.push_str(&oversight_text(&oversight));
     for peer in &info.peers {
         let state = if peer.connected { "connected" } else { "away" };
         let _ = writeln!(text, "Peer     {:<16} {state:<10} height {}", peer.name, peer.height);
@@ -133,10 +137,76 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
         "parent_height": info.parent_height,
         "parent_problem": info.parent_problem,
         "peers": peers,
+        "auditors_required": oversight.auditors_required,
+        "auditors": oversight.auditors.iter().map(auditor_json).collect::<Result<Vec<_>, _>>()?,
+        "elementsd": oversight.elementsd.as_ref().map(elementsd_json),
+        "waiting_batches": waiting_json(&oversight),
         "supply": { "height": supply.height, "assets": assets? },
         "reserve": reserve_json(&reserve),
     });
     Ok(Output { text, json })
+}
+
+/// One line for each auditor, for elementsd and for each batch that waits.
+fn oversight_text(oversight: &Oversight) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    if oversight.auditors_required == 0 {
+        let _ = writeln!(text, "Auditors NONE REQUIRED: peg-out batches are signed unaudited");
+    } else {
+        let _ = writeln!(
+            text,
+            "Auditors {} of {} must pass a peg-out batch",
+            oversight.auditors_required,
+            oversight.auditors.len()
+        );
+    }
+    for auditor in &oversight.auditors {
+        let state = match (&auditor.refusal, auditor.passed_height) {
+            (Some(refusal), _) => format!("OBJECTS to block {}: {}", refusal.height, refusal.reason),
+            (None, Some(height)) => format!("passed up to block {height}"),
+            (None, None) => "has not reported since this member started".to_owned(),
+        };
+        let _ = writeln!(text, "Auditor  {} {state}", hex::encode(&auditor.key));
+    }
+    if let Some(elementsd) = &oversight.elementsd {
+        let height = elementsd.height.map_or_else(|| "out of reach".to_owned(), |height| format!("height {height}"));
+        let _ = write!(text, "Elements {height}");
+        for problem in [&elementsd.problem, &elementsd.disagreement].into_iter().filter(|problem| !problem.is_empty()) {
+            let _ = write!(text, "; {problem}");
+        }
+        let _ = writeln!(text, "{}", if elementsd.only_warns { " (only warns)" } else { "" });
+    }
+    for batch in &oversight.waiting_batches {
+        let _ = writeln!(text, "Batch    of block {}: {}", batch.height, batch.reason);
+    }
+    text
+}
+
+fn auditor_json(auditor: &AuditorInfo) -> Result<serde_json::Value, CliError> {
+    let refusal = auditor.refusal.as_ref().map(|refusal| -> Result<_, CliError> {
+        let block = BlockHash::from_byte_array(hash(&refusal.block_hash)?);
+        Ok(json!({ "height": refusal.height, "block_hash": block, "reason": refusal.reason }))
+    });
+    Ok(json!({
+        "key": hex::encode(&auditor.key),
+        "passed_height": auditor.passed_height,
+        "refusal": refusal.transpose()?,
+    }))
+}
+
+fn elementsd_json(elementsd: &ElementsdInfo) -> serde_json::Value {
+    json!({
+        "height": elementsd.height,
+        "problem": elementsd.problem,
+        "disagreement": elementsd.disagreement,
+        "only_warns": elementsd.only_warns,
+    })
+}
+
+fn waiting_json(oversight: &Oversight) -> Vec<serde_json::Value> {
+    oversight.waiting_batches.iter().map(|batch| json!({ "height": batch.height, "reason": batch.reason })).collect()
 }
 
 fn reserve_json(reserve: &Reserve) -> serde_json::Value {

@@ -149,13 +149,20 @@ fn status_tells_what_the_running_node_says() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let identity = crate::identity::Member::load(&Config::load(data).unwrap()).unwrap().tls;
     let api = runtime.block_on(crate::api::Api::bind(listen)).unwrap();
-    runtime.spawn(async move { api.serve(&identity, crate::api::tests::ledger(), CancellationToken::new()).await });
+    let (ledger, desk) = (crate::api::tests::ledger(), crate::api::tests::desk());
+    runtime.spawn(async move { api.serve(&identity, ledger, desk, CancellationToken::new()).await });
     let status = run(&["--data-dir", folder_text, "--log", "error", "status"]).unwrap();
     assert_eq!(status.json["height"], 4);
     assert_eq!(status.json["tip_hash"], "03".repeat(32));
     assert_eq!(status.json["peers"][0]["connected"], true);
     assert_eq!(status.json["reserve"]["coins_sat"], 7);
     assert!(status.text.contains("Parent   bitcoind does not answer"), "{}", status.text);
+    assert_eq!(status.json["auditors"][0]["passed_height"], 4);
+    assert_eq!(status.json["elementsd"]["height"], 3);
+    assert_eq!(status.json["waiting_batches"][0]["height"], 4);
+    for line in ["passed up to block 4", "height 3; it sleeps", "block 4: 0 of 1 auditors"] {
+        assert!(status.text.contains(line), "{line}: {}", status.text);
+    }
     runtime.shutdown_timeout(std::time::Duration::from_secs(30));
 
     let away = run(&["--data-dir", folder_text, "status"]).err().unwrap();

@@ -69,6 +69,9 @@ impl ParentChain for NoParent {
     ) -> BatchVerdict {
         BatchVerdict::Unknown("no parent".into())
     }
+    fn follow_batch(&self, _batch: FinalBatch) -> Result<(), PegoutError> {
+        Ok(())
+    }
     fn sign_batch(&self, _batch: FinalBatch, _record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
         Ok(Vec::new())
     }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::oversight::Oversight;
 use crate::api::{
     Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, HistoryEntry, Issuance,
     LedgerBackend, MerkleProof, PeerState, Pegout, PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader,
@@ -40,6 +41,7 @@ pub(super) struct Parts {
     pub(super) driver: PegoutDriver,
     pub(super) peers: Peers,
     pub(super) status: Arc<CoreStatus>,
+    pub(super) oversight: Oversight,
 }
 
 /// The node behind the wallets' service.
@@ -69,6 +71,7 @@ impl NodeBackend {
         let mut mempool = self.parts.mempool.changes();
         let mut parent = self.parts.parent.changes();
         let mut driver = self.parts.driver.changes();
+        let mut verdicts = self.parts.oversight.desk.changes();
         let backend = Arc::clone(self);
         runtime.spawn(async move {
             loop {
@@ -76,6 +79,7 @@ impl NodeBackend {
                     changed = mempool.changed() => if changed.is_err() { return },
                     changed = parent.changed() => if changed.is_err() { return },
                     changed = driver.changed() => if changed.is_err() { return },
+                    changed = verdicts.changed() => if changed.is_err() { return },
                     () = stop.cancelled() => return,
                 }
                 backend.changes.send_modify(|count| *count = count.wrapping_add(1));
@@ -164,7 +168,12 @@ impl NodeBackend {
         pegout.batch = Some((paid.height, batch.compute_txid()));
         (pegout.state, pegout.reason) = match self.parts.driver.state(paid.height) {
             Some(BatchState::Signing { signatures, needed }) => {
-                (PegoutState::Batched, format!("{signatures} of {needed} members have signed"))
+                let signed = format!("{signatures} of {needed} members have signed");
+                let reason = match self.parts.status.waiting_batches().remove(&paid.height) {
+                    Some(reason) => format!("{signed}; this one waits: {reason}"),
+                    None => signed,
+                };
+                (PegoutState::Batched, reason)
             }
             Some(BatchState::Signed { problem }) => (PegoutState::Signed, problem.unwrap_or_default()),
             Some(BatchState::Broadcast) => (PegoutState::Broadcast, String::new()),
@@ -215,6 +224,7 @@ impl LedgerBackend for NodeBackend {
                 .collect(),
             min_fee_rate_sat_per_kvb: mempool.min_fee_rate_sat_per_kvb(),
             round: status.round(),
+            oversight: self.parts.oversight.describe(),
         })
     }
 
@@ -257,7 +267,12 @@ impl LedgerBackend for NodeBackend {
 
     fn block(&self, height: u32) -> Result<Option<SignedBlock>, BackendError> {
         let stored = self.snapshot()?.block(height)?;
-        Ok(stored.map(|stored| SignedBlock { height, block: stored.block, certificate: stored.certificate }))
+        Ok(stored.map(|stored| SignedBlock {
+            height,
+            block: stored.block,
+            certificate: stored.certificate,
+            batch: stored.batch.unwrap_or_default(),
+        }))
     }
 
     fn transaction(&self, txid: &Txid) -> Result<Option<ProvenTransaction>, BackendError> {

@@ -44,6 +44,10 @@ impl ParentChain for BitcoinParent {
         judge_batch(&self.parent, &self.params, batch, &coins, waiting)
     }
 
+    fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError> {
+        self.driver.follow(batch)
+    }
+
     fn sign_batch(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
         self.driver.sign(batch, record)
     }

@@ -5,7 +5,7 @@
 //!                                           ├──► chain (one thread) ──► ledger.db, consensus.db, signer.db
 //!  members ◄──► peers ──────────────────────┘         │
 //!                                                     ▼
-//!  bitcoind ◄── parent, peg-out driver ◄──────── final batches
+//!  bitcoind ◄── parent, peg-out driver ◄──────── final batches ◄── auditors, elementsd
 //! ```
 //!
 //! Everything ends when the chain's thread ends or the node is told to stop: a member whose stores fail must not go on
@@ -14,6 +14,7 @@
 mod backend;
 mod bitcoin;
 mod network;
+mod oversight;
 mod service;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use elements::Script;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::oversight::Oversight;
 use crate::api::{Api, ApiError};
 use crate::ceremony::CeremonyArchive;
 use crate::chain::judge::Judge;
@@ -152,6 +154,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         Some(address) => address.script_pubkey(),
         None => own_fee_script(&member),
     };
+    let (oversight, feeding) = Oversight::start(config, params.genesis_hash(), &reader, &status)?;
     let judge = Judge {
         params: Arc::clone(&params),
         ledger: Arc::clone(&reader),
@@ -159,6 +162,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         parent: bitcoin,
         clock,
         fee_script,
+        opinion: oversight.second_opinion(),
     };
     let parts = CoreParts {
         federation: Arc::clone(&federation),
@@ -173,6 +177,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         consensus,
         signer,
         judge,
+        guard: Arc::new(oversight.clone()),
         network,
         status: Arc::clone(&status),
     };
@@ -202,14 +207,17 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         driver,
         peers: peers.clone(),
         status,
+        oversight: oversight.clone(),
     });
     let backend = Arc::new(backend);
     let notices = backend.gather_changes(&runtime, stop.clone());
     let serving = tokio::spawn({
         let (identity, backend, stop) = (member.tls.clone(), Arc::clone(&backend), stop.clone());
-        async move { api.serve(&identity, backend, stop).await }
+        let desk = Arc::clone(&oversight.desk);
+        async move { api.serve(&identity, backend, desk, stop).await }
     });
     let waking = tokio::spawn(wake_chain(mempool.changes(), Arc::clone(&mempool), events.clone(), stop.clone()));
+    let releasing = tokio::spawn(oversight.wake_chain(events.clone(), stop.clone()));
     let keeping = Keeper::start(data.database("mempool"), Arc::clone(&mempool), stop.clone());
     let pumping = tokio::spawn({
         let (events, mempool, peers) = (events.clone(), Arc::clone(&mempool), peers.clone());
@@ -232,13 +240,17 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         chain.join()
     })
     .await;
+    if let Some(feeding) = feeding {
+        // It may wait for elementsd as long as a call may take; the member does not.
+        drop(tokio::task::spawn_blocking(move || feeding.stop()));
+    }
     driving.stop().await;
     following.stop().await;
     let served = serving.await;
     let peers_ended = running.ended().await;
     // It ends by itself; that the last of what waits is written may fail like any write of it.
     let _ = keeping.await;
-    for task in [waking, pumping, notices] {
+    for task in [waking, releasing, pumping, notices] {
         task.abort();
     }
     match chain {

@@ -201,6 +201,42 @@ impl PegoutDriver {
         (driver, driving)
     }
 
+    /// Follows a batch that this member has not signed: signatures of others are collected and Bitcoin is watched, but nothing
+    /// is put together or handed over.
+    ///
+    /// # Errors
+    ///
+    /// The ledger contradicts itself.
+    pub fn follow(&self, batch: FinalBatch) -> Result<(), PegoutError> {
+        self.entry(batch, |_| Ok(()))?;
+        self.changed();
+        self.shared.asked.notify_one();
+        Ok(())
+    }
+
+    /// Does something with the entry of a batch, which is made where there is none.
+    fn entry(
+        &self,
+        batch: FinalBatch,
+        work: impl FnOnce(&mut Batch) -> Result<(), PegoutError>,
+    ) -> Result<(), PegoutError> {
+        let (height, txid) = (batch.height, batch.transaction.compute_txid());
+        let mut batches = self.batches();
+        let entry = batches.entry(height).or_insert_with(|| Batch {
+            txid,
+            unsigned: batch.transaction,
+            coins: batch.coins,
+            signatures: BTreeMap::new(),
+            signed: None,
+            status: TransactionStatus::Unknown,
+            problem: None,
+        });
+        if entry.txid != txid {
+            return Err(PegoutError::TwoBatches { height, first: entry.txid, second: txid });
+        }
+        work(entry)
+    }
+
     /// Signs a batch and follows it from now on. Gives this member's signatures, one per input, to be sent to the others.
     ///
     /// The caller vouches that the batch stands in a *final* block. Adding it again, as after a restart, gives the same
@@ -211,31 +247,19 @@ impl PegoutDriver {
     /// The signatures could not be recorded; the ledger contradicts itself.
     pub fn sign(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
         let DriverConfig { me, peg_key, .. } = &self.shared.config;
-        let height = batch.height;
-        let txid = batch.transaction.compute_txid();
-        if let Some(known) = self.batches().get(&height)
-            && known.txid != txid
-        {
-            return Err(PegoutError::TwoBatches { height, first: known.txid, second: txid });
-        }
+        let (height, txid) = (batch.height, batch.transaction.compute_txid());
         let failed = |reason: String| PegoutError::Record { height, reason };
+        // Before anything is signed: is this the batch that is known?
+        self.entry(batch.clone(), |_| Ok(()))?;
         let made = sign_batch(peg_key, &batch.transaction, &batch.coins).map_err(|error| failed(error.to_string()))?;
         let signatures = record.record_batch(height, &txid, made).map_err(|error| failed(error.to_string()))?;
         let kept = self.shared.parent.kept_batch(height)?.map(|kept| kept.transaction);
-        {
-            let mut batches = self.batches();
-            let entry = batches.entry(height).or_insert_with(|| Batch {
-                txid,
-                unsigned: batch.transaction,
-                coins: batch.coins,
-                signatures: BTreeMap::new(),
-                signed: kept.filter(|kept| kept.compute_txid() == txid),
-                status: TransactionStatus::Unknown,
-                problem: None,
-            });
+        self.entry(batch, |entry| {
+            let kept = kept.filter(|kept| kept.compute_txid() == txid);
+            entry.signed = entry.signed.take().or(kept);
             entry.signatures.insert(*me, signatures.clone());
-            self.assemble(height, entry)?;
-        }
+            self.assemble(height, entry)
+        })?;
         self.changed();
         self.shared.asked.notify_one();
         Ok(signatures)
@@ -273,10 +297,11 @@ impl PegoutDriver {
         Ok(Shares::New)
     }
 
-    /// Puts the transaction together as soon as enough members have signed, and keeps it.
+    /// Puts the transaction together as soon as enough members have signed, this one among them, and keeps it.
     fn assemble(&self, height: u32, batch: &mut Batch) -> Result<(), PegoutError> {
         let Shared { config, params, .. } = self.shared.as_ref();
-        if batch.signed.is_some() || batch.signatures.len() < config.roster.threshold() {
+        let signed_by_us = batch.signatures.contains_key(&config.me);
+        if batch.signed.is_some() || !signed_by_us || batch.signatures.len() < config.roster.threshold() {
             return Ok(());
         }
         let signed = finalize_batch(params, &batch.unsigned, &batch.coins, &batch.signatures)

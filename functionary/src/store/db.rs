@@ -80,15 +80,15 @@ impl Gate for OpenGate {
 }
 
 /// One SQLite file, opened for writing.
-pub(super) struct Database {
-    pub(super) connection: Connection,
+pub(crate) struct Database {
+    pub(crate) connection: Connection,
     name: String,
     gate: Arc<dyn Gate>,
 }
 
 impl Database {
     /// Opens or makes the file and brings its schema up to date. `migrations` are only ever appended to.
-    pub(super) fn open(path: &Path, migrations: &[&str], gate: Arc<dyn Gate>) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path, migrations: &[&str], gate: Arc<dyn Gate>) -> Result<Self, StoreError> {
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let fail = |error: rusqlite::Error| StoreError::Sqlite { file: name.clone(), reason: error.to_string() };
         let mut connection = Connection::open(path).map_err(fail)?;
@@ -110,17 +110,17 @@ impl Database {
     }
 
     /// The error for a failed SQLite call.
-    pub(super) fn failed(&self, error: rusqlite::Error) -> StoreError {
+    pub(crate) fn failed(&self, error: rusqlite::Error) -> StoreError {
         failed(&self.name, error)
     }
 
     /// The error for stored data that cannot be.
-    pub(super) fn inconsistent(&self, reason: impl Into<String>) -> StoreError {
+    pub(crate) fn inconsistent(&self, reason: impl Into<String>) -> StoreError {
         StoreError::Inconsistent { file: self.name.clone(), reason: reason.into() }
     }
 
     /// Runs `work` in one transaction that is durable when this returns.
-    pub(super) fn write<T>(
+    pub(crate) fn write<T>(
         &mut self,
         write: Write,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, StoreError>,
@@ -135,7 +135,7 @@ impl Database {
     }
 
     /// Runs `work` in one transaction; no signature depends on it.
-    pub(super) fn note<T>(
+    pub(crate) fn note<T>(
         &mut self,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, rusqlite::Error>,
     ) -> Result<T, StoreError> {
@@ -161,6 +161,6 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
 }
 
 /// SQLite's integers are signed; none of our quantities comes near the limit.
-pub(super) fn integer(value: impl TryInto<i64>) -> i64 {
+pub(crate) fn integer(value: impl TryInto<i64>) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
 }

@@ -74,7 +74,7 @@ const fn announce(step: StartStep) -> &'static str {
         StartStep::Bitcoind => "start bitcoind in regtest mode (obtaining it first, where there is none)",
         StartStep::Cards => "four members make their seeds and exchange their cards",
         StartStep::Ceremony => "the members generate their common key; no one ever holds it",
-        StartStep::Members => "start the four members",
+        StartStep::Members => "start the four members, each with an auditor beside it",
     }
 }
 

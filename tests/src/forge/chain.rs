@@ -96,6 +96,7 @@ impl Chain {
             parent,
             clock: Arc::new(SystemClock),
             fee_script: Owner::new(&mut rng).script(),
+            opinion: None,
         };
         Ok(Chain { founded, bitcoin, rng, judge, ledger, deposits: 0, _folder: folder })
     }

@@ -18,6 +18,7 @@ use aquifer_federation::federation::Federation;
 use aquifer_federation::keys::{BlsShare, MemberSeed};
 use aquifer_federation::roster::MemberIndex;
 use aquifer_functionary::chain::judge::Judge;
+use aquifer_functionary::chain::oversight::OpenGuard;
 use aquifer_functionary::chain::parent::ParentChain;
 use aquifer_functionary::chain::{ChainError, Core, CoreParts, CoreStatus, Event, Pacing, SigningKeys, SystemClock};
 use aquifer_functionary::mempool::Mempool;
@@ -101,6 +102,7 @@ impl LocalFederation {
             parent,
             clock: Arc::new(SystemClock),
             fee_script: elements::Script::new(),
+            opinion: None,
         };
         let (sender, events) = sync_channel(10_000);
         let parts = CoreParts {
@@ -121,6 +123,7 @@ impl LocalFederation {
             consensus: ConsensusStore::open(&member.folder.join("consensus.db"), Arc::clone(&gate))?,
             signer: SignerStore::open(&member.folder.join("signer.db"), gate)?,
             judge,
+            guard: Arc::new(OpenGuard),
             network: self.bus.network(me),
             status: Arc::new(CoreStatus::default()),
         };

@@ -1,0 +1,36 @@
+//! Who else must be content, as capabilities: another implementation before this member votes, auditors before it signs a
+//! batch. The node hands in the real ones.
+
+use elements::Block;
+
+pub use crate::audit::Hold;
+use crate::store::StoreError;
+
+/// Another implementation that judges the same blocks.
+pub trait SecondOpinion: Send + Sync {
+    /// Asks about a proposed block that this member finds valid. May block, for a bounded time.
+    ///
+    /// # Errors
+    /// Why this member shall not vote for it now.
+    fn on_proposal(&self, block: &Block) -> Result<(), String>;
+}
+
+/// Stands in front of every signature for the treasury.
+pub trait BatchGuard: Send + Sync {
+    /// Why the batch of the final block at `height` must not be signed now; `None` if nothing speaks against it. Does not
+    /// ask the network.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    fn hold(&self, height: u32) -> Result<Option<Hold>, StoreError>;
+}
+
+/// Lets every batch pass: for chains without a treasury.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenGuard;
+
+impl BatchGuard for OpenGuard {
+    fn hold(&self, _height: u32) -> Result<Option<Hold>, StoreError> {
+        Ok(None)
+    }
+}
