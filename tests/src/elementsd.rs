@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -72,6 +72,16 @@ impl Elementsd {
             })
         })?;
         Ok(elementsd)
+    }
+
+    /// Where its RPC service listens.
+    pub fn rpc_url(&self) -> &str {
+        &self.rpc_url
+    }
+
+    /// The login that it writes at its start.
+    pub fn cookie_path(&self) -> &Path {
+        &self.cookie
     }
 
     /// Calls a method.

@@ -13,6 +13,7 @@ mod error;
 mod parent;
 mod payment;
 mod proofs;
+mod served;
 
 pub use block::{commit_to_transactions, commit_to_witnesses, set_witness};
 pub use chain::{Chain, Refusal};
@@ -21,3 +22,4 @@ pub use error::ForgeError;
 pub use parent::DepthTable;
 pub use payment::{Coin, Issue, Origin, Owner, Pay, Payment, Shape};
 pub use proofs::{commitment, prove_range, prove_surjection};
+pub use served::Served;

@@ -1,0 +1,104 @@
+//! A member with an elementsd of its own: it follows, votes and signs with it, and without it leaves both to the others.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use aquifer_tests::HarnessError;
+use aquifer_tests::devnet::{Devnet, DevnetOptions};
+use aquifer_tests::elementsd::{Elementsd, VARIABLE};
+use aquifer_tests::json::Printed;
+use aquifer_tests::member::Member;
+use aquifer_tests::wait::{self, Answer};
+use aquifer_tests::wallet::{Wallet, raw};
+
+const LIMIT: Duration = Duration::from_secs(120);
+const PEGOUT_SAT: u64 = 2_000_000;
+
+fn wait_status(member: &Member, what: &str, fits: impl Fn(&Printed) -> bool) -> Result<Printed, HarnessError> {
+    wait::until(what, LIMIT, || {
+        Ok(match member.printed_status() {
+            Ok(status) if fits(&status) => Answer::Ready(status),
+            Ok(status) => Answer::NotYet(status.value().to_string()),
+            Err(error) => Answer::NotYet(error.to_string()),
+        })
+    })
+}
+
+/// elementsd has every final block of its member.
+fn follows(status: &Printed) -> bool {
+    let height = status.height("elementsd/height").ok();
+    height.is_some() && height == status.height("height").ok()
+}
+
+fn peg_out(devnet: &Devnet, wallet: &Wallet) -> Result<u64, HarnessError> {
+    let address = devnet.bitcoind().new_address()?;
+    let job = wallet.start(&["pegout", &address.to_string(), &raw(PEGOUT_SAT)])?;
+    devnet.wait_parent_mempool(LIMIT)?;
+    devnet.bitcoind().mine(1)?;
+    job.finish(LIMIT)?;
+    devnet.bitcoind().received_sat(&address, 1)
+}
+
+fn no_batch_waits(status: &Printed) -> bool {
+    status.list("waiting_batches").is_ok_and(|batches| batches.is_empty())
+}
+
+#[test]
+fn a_member_with_an_elementsd_follows_it_and_the_chain_does_without() -> Result<(), HarnessError> {
+    let Some(program) = Elementsd::program() else {
+        // Written around the test runner, which shows nothing of a test that passes.
+        return writeln!(io::stderr(), "SKIPPED: {VARIABLE} is not set, so there is no second opinion")
+            .map_err(HarnessError::program("say what is skipped by", "this test"));
+    };
+    Devnet::play(DevnetOptions::default(), |devnet| {
+        let alice = devnet.wallet("alice")?;
+        devnet.fund(&alice, 20_000_000)?;
+        let chain = devnet.chain()?.file().params.name.clone();
+        let configuration = devnet.member(0)?.elements_conf()?;
+        let elementsd = Elementsd::start(program, &configuration, &chain)?;
+        let first = devnet.member(0)?;
+        first.configure(&format!(
+            "[elementsd]\nurl = \"{}\"\ncookie_file = \"{}\"\n",
+            elementsd.rpc_url(),
+            elementsd.cookie_path().display()
+        ))?;
+        first.terminate()?;
+        first.start()?;
+        // The blocks before it was there are fed from genesis on, the later ones as they become final.
+        wait_status(first, "elementsd is fed", follows)?;
+        let received_sat = peg_out(devnet, &alice)?;
+        assert!(received_sat > 0);
+        let first = devnet.member(0)?;
+        let status = wait_status(first, "elementsd has followed the peg-out", |status| {
+            follows(status) && no_batch_waits(status)
+        })?;
+        assert_eq!(status.text("elementsd/problem")?, "");
+        assert_eq!(status.text("elementsd/disagreement")?, "");
+        let best: String = elementsd.call("getbestblockhash", &[])?;
+        let height = status.height("height")?;
+        assert!(
+            devnet
+                .block_hashes(devnet.members().first().ok_or_else(no_member)?, height)?
+                .iter()
+                .any(|hash| hash.to_string() == best)
+        );
+
+        // Without it the first member neither votes nor signs, says so, and the others go on.
+        drop(elementsd);
+        let first = devnet.member(0)?;
+        wait_status(first, "the member says that elementsd is gone", |status| {
+            status.text("elementsd/problem").is_ok_and(|problem| !problem.is_empty())
+        })?;
+        assert!(peg_out(devnet, &alice)? > 0, "three of four sign without the first member");
+        let first = devnet.member(0)?;
+        wait_status(first, "the first member has not signed", |status| {
+            let waiting = status.list("waiting_batches").unwrap_or_default();
+            waiting.iter().any(|batch| batch.text("reason").is_ok_and(|reason| reason.contains("elementsd")))
+        })?;
+        Ok(())
+    })
+}
+
+fn no_member() -> HarnessError {
+    HarnessError::Story("there is no member".to_owned())
+}
