@@ -38,7 +38,7 @@ impl Witness {
     }
 
     /// The items from the first to the last.
-    pub fn iter(&self) -> Items<'_> {
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         Items(&self.items)
     }
 
@@ -74,18 +74,8 @@ impl Witness {
     }
 }
 
-impl<'a> IntoIterator for &'a Witness {
-    type Item = &'a [u8];
-    type IntoIter = Items<'a>;
-
-    fn into_iter(self) -> Items<'a> {
-        self.iter()
-    }
-}
-
 /// The items of a [`Witness`].
-#[derive(Clone, Debug)]
-pub struct Items<'a>(&'a [u8]);
+struct Items<'a>(&'a [u8]);
 
 impl<'a> Iterator for Items<'a> {
     type Item = &'a [u8];

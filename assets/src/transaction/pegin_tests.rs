@@ -147,7 +147,7 @@ fn a_pegin_witness_has_six_items_of_a_form() {
     assert_eq!(refused(&|items| drop(items.pop())), "it has 5 items instead of six");
     assert_eq!(refused(&|items| items.push(vec![])), "it has 7 items instead of six");
     assert_eq!(refused(&|items| items[0].truncate(7)), "the value has less than eight bytes");
-    assert_eq!(refused(&|items| drop(items[1].pop())), "the asset has 31 bytes instead of 32");
+    assert_eq!(refused(&|items| items[1].truncate(31)), "the asset has 31 bytes instead of 32");
     assert_eq!(refused(&|items| items[2].push(0)), "the parent chain has 33 bytes instead of 32");
     // Items without any byte are items.
     let (chain, _) = with_items(|items| items[4].clear());

@@ -1,12 +1,12 @@
 //! One change in a transaction: before it is signed, so that only the changed thing is wrong, or in what is signed.
 
-use elements::confidential::{Asset, Nonce, Value};
+use elements::confidential::{Asset, Value};
 use elements::encode::{deserialize, serialize};
-use elements::{
-    AssetId, LockTime, OutPoint, RangeProof, Script, Sequence, SurjectionProof, Transaction, TxOut, Witness,
-};
+use elements::{AssetId, LockTime, OutPoint, Script, Sequence};
 use rand::Rng as _;
 use rand_chacha::ChaCha20Rng;
+
+use aquifer_assets::primitives::{Nonce, RangeProof, SurjectionProof, Transaction, TxOut, Witness};
 
 /// Changes before signing.
 pub(super) const BEFORE: [&str; 29] = [
@@ -56,9 +56,10 @@ fn flip(rng: &mut ChaCha20Rng, bytes: &mut [u8]) {
     }
 }
 
-fn flipped<T: elements::encode::Encodable + elements::encode::Decodable>(
+/// One bit of the encoding changed, if that is the encoding of something that the `elements` crate knows.
+fn flipped<T: elements::encode::Decodable>(
     rng: &mut ChaCha20Rng,
-    value: &T,
+    value: &impl elements::encode::Encodable,
 ) -> Option<T> {
     let mut bytes = serialize(value);
     flip(rng, &mut bytes);
@@ -111,16 +112,16 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
         }
         "rangeproof-byte" => {
             if let Some(output) = any(rng, &mut hidden(tx))
-                && let Some(proof) = flipped(rng, &output.witness.rangeproof)
+                && let Some(proof) = flipped::<elements::RangeProof>(rng, &output.witness.rangeproof)
             {
-                output.witness.rangeproof = proof;
+                output.witness.rangeproof = RangeProof::from(&proof);
             }
         }
         "surjection-byte" => {
             if let Some(output) = any(rng, &mut hidden(tx))
-                && let Some(proof) = flipped(rng, &output.witness.surjection_proof)
+                && let Some(proof) = flipped::<elements::SurjectionProof>(rng, &output.witness.surjection_proof)
             {
-                output.witness.surjection_proof = proof;
+                output.witness.surjection_proof = SurjectionProof::from(&proof);
             }
         }
         "script" => {
@@ -199,8 +200,8 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
         "pegin-witness" => {
             let index = rng.gen_range(0..6);
             for input in tx.input.iter_mut().filter(|input| input.is_pegin) {
-                if let Some(witness) = flipped(rng, &input.witness.pegin_witness) {
-                    input.witness.pegin_witness = witness;
+                if let Some(witness) = flipped::<elements::PeginWitness>(rng, &input.witness.pegin_witness) {
+                    input.witness.pegin_witness = Witness::from(&witness);
                 }
             }
             if index == 0 {

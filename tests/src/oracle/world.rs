@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use aquifer_assets::chain::{ElementsConfOptions, elements_conf};
 use aquifer_assets::peg::pegout_script;
+use aquifer_assets::primitives::{Block, Transaction, TxOut};
 use aquifer_assets::transaction::decode;
 use aquifer_functionary::chain::body::Body;
 use aquifer_functionary::chain::judge::{BadBlock, Scrutiny, Verdict};
 use bitcoin::hashes::{Hash as _, sha256};
 use elements::encode::{serialize, serialize_hex};
-use elements::{AssetId, Block, BlockHash, LockTime, Script, Sequence, Transaction, TxOut};
+use elements::{AssetId, BlockHash, LockTime, Script, Sequence};
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
@@ -196,7 +197,7 @@ impl World {
         } else {
             serialize(&transaction)
         };
-        let subject = match decode(&bytes) {
+        let subject = match decode(bytes.clone()) {
             Ok(child) => Subject::Block(Box::new(self.chain.propose(vec![parent.0, child])?)),
             Err(_) => Subject::Bytes(bytes.clone()),
         };
