@@ -34,6 +34,7 @@ use crate::network::Chain;
 pub(crate) const WORDS: &str =
     "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about";
 pub(crate) const OTHER_WORDS: &str = "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo wrong";
+pub(crate) const THIRD_WORDS: &str = "legal winner thank year wave sausage worth useful legal winner thank yellow";
 
 /// How a server lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
