@@ -320,7 +320,7 @@ impl Wallet {
             return Destination::Address(address);
         }
         let outpoint = OutPoint::new(elements::Txid::from_byte_array([0; 32]), vout);
-        if let Some(request) = parse_pegout(&self.chain().file().params, outpoint, &output.to_txout()) {
+        if let Some(request) = parse_pegout(&self.chain().file().params, outpoint, &(&output.to_txout()).into()) {
             return Destination::Pegout(request.parent_script);
         }
         if script.is_provably_unspendable() { Destination::Burn } else { Destination::Script(script.clone()) }
