@@ -5,8 +5,10 @@
 use clap::Parser;
 use serde_json::Value;
 
+use super::args::{Command, WalletCommand};
 use super::context::Context;
-use super::{Arguments, CliError, run};
+use super::{Arguments, CliError, run, wallet};
+use crate::keystore::KeystoreError;
 use crate::testing::TestNetwork;
 
 struct Terminal {
@@ -21,16 +23,28 @@ impl Terminal {
         Self { folder }
     }
 
-    fn run(&self, line: &str) -> Result<Value, CliError> {
+    fn parse(&self, line: &str) -> Arguments {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let fixed =
             ["aquifer", "--json", "--data-dir", &path("data"), "--passphrase-file", &path("secret")].map(str::to_owned);
         let words = line.split_whitespace().map(|word| word.replace("NETWORK", &path("network.json")));
-        let arguments = Arguments::try_parse_from(fixed.into_iter().chain(words)).unwrap();
+        Arguments::try_parse_from(fixed.into_iter().chain(words)).unwrap()
+    }
+
+    fn run(&self, line: &str) -> Result<Value, CliError> {
+        let arguments = self.parse(line);
         let context = Context::new(&arguments)?;
         let report = run(&context, arguments.command)?;
         assert!(!report.text.is_empty(), "{line} says something to people");
         Ok(report.json)
+    }
+
+    /// `wallet restore`, with the words that a person would type.
+    fn restore(&self, line: &str, words: &str) -> Result<Value, CliError> {
+        let arguments = self.parse(line);
+        let context = Context::new(&arguments)?;
+        let Command::Wallet(WalletCommand::Restore { account }) = arguments.command else { panic!("{line}") };
+        Ok(wallet::restore(&context, &wallet::kind(&account)?, words)?.json)
     }
 
     fn json(&self, line: &str) -> Value {
@@ -153,6 +167,32 @@ fn cosigners_share_a_wallet() {
     assert!(alone.to_string().contains("needs 2 signatures"), "{alone}");
     let pegin = boris.run("pegin --no-wait --wallet vault").unwrap_err();
     assert!(pegin.to_string().contains("one key"), "{pegin}");
+}
+
+#[test]
+fn wallets_of_every_kind_come_back_from_their_words() {
+    let network = TestNetwork::start(&["a"]);
+    let (old, new) = (Terminal::new(&network), Terminal::new(&network));
+    for kind in ["wpkh", "shwpkh", "tr"] {
+        let made = old.json(&format!("wallet create --wallet {kind} --type {kind} --show-words --network NETWORK"));
+        let restore = format!("wallet restore --wallet {kind} --type {kind} --network NETWORK");
+        let restored = new.restore(&restore, &text(&made["words"])).unwrap();
+        assert_eq!((&restored["id"], &restored["type"]), (&made["id"], &Value::from(kind)));
+        let address = format!("address --wallet {kind}");
+        assert_eq!(new.json(&address)["address"], old.json(&address)["address"]);
+    }
+    let person = |name: &str| {
+        let made = old.json(&format!("wallet create --wallet {name} --show-words"));
+        (text(&made["words"]), text(&old.json(&format!("wallet xpub --wallet {name}"))["xpub"]))
+    };
+    let ((words, anna), (_, boris), (strangers_words, _)) = (person("anna"), person("boris"), person("carla"));
+    let keys = format!("--wallet vault --multisig 2 --cosigner {anna} --cosigner {boris}");
+    let made = old.json(&format!("wallet create {keys} --signer anna"));
+    let stranger = new.restore(&format!("wallet restore {keys}"), &strangers_words).unwrap_err();
+    assert!(matches!(stranger, CliError::Keystore(KeystoreError::NotACosigner(_))), "{stranger}");
+    let outsider = old.run(&format!("wallet create {keys}2 --signer carla").replace("vault", "other"));
+    assert!(outsider.is_err(), "a key with a wrong digit has a wrong checksum");
+    assert_eq!(new.restore(&format!("wallet restore {keys}"), &words).unwrap()["id"], made["id"]);
 }
 
 #[test]

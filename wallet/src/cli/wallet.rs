@@ -1,7 +1,6 @@
 //! `aquifer wallet`.
 
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::CliError;
 use super::args::{AccountOptions, WalletCommand};
@@ -18,14 +17,18 @@ pub(super) fn run(context: &Context, command: WalletCommand) -> Result<Report, C
             )),
             (account, _) => create(context, &account, show_words),
         },
-        WalletCommand::Restore { account } => restore(context, &kind(&account)?),
+        WalletCommand::Restore { account } => {
+            let account = kind(&account)?;
+            context.home.check_free(&context.wallet_name()?)?;
+            restore(context, &account, &context.read_words()?)
+        }
         WalletCommand::Xpub => xpub(context),
         WalletCommand::Descriptor => descriptor(context),
         WalletCommand::List => list(context),
     }
 }
 
-fn kind(options: &AccountOptions) -> Result<Account, CliError> {
+pub(super) fn kind(options: &AccountOptions) -> Result<Account, CliError> {
     let Some(threshold) = options.multisig else { return Ok(Account::Single(options.script)) };
     let cosigners = options.cosigner.iter().map(|key| key.parse()).collect::<Result<_, _>>()?;
     Ok(Account::Multisig(Multisig::new(threshold, cosigners)?))
@@ -74,15 +77,13 @@ fn join(context: &Context, multisig: Multisig, signer: &str) -> Result<Report, C
     Ok(Report { text, ..report })
 }
 
-fn restore(context: &Context, account: &Account) -> Result<Report, CliError> {
+pub(super) fn restore(context: &Context, account: &Account, words: &str) -> Result<Report, CliError> {
     let name = context.wallet_name()?;
-    context.home.check_free(&name)?;
     let chain = context.chain()?;
-    let words: Zeroizing<String> = context.read_words()?;
-    // Say that words are wrong, or of another cosigner, before asking for a passphrase.
-    Keys::from_words(&words, &chain)?.descriptor(account)?;
+    // Say that words are wrong, or of no cosigner, before asking for a passphrase.
+    Keys::from_words(words, &chain)?.descriptor(account)?;
     let passphrase = context.new_passphrase()?;
-    context.home.create_wallet(&name, &words, &passphrase, account, &chain)?;
+    context.home.create_wallet(&name, words, &passphrase, account, &chain)?;
     made(context, &name, format!("wallet `{name}` is restored; `aquifer balance --wallet {name}` looks for its coins"))
 }
 

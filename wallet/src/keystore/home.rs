@@ -194,6 +194,6 @@ impl WalletFolder {
 
     /// Decrypts the seed and derives its keys.
     pub fn unlock(&self, passphrase: &Passphrase, chain: &Chain) -> Result<Keys, KeystoreError> {
-        Keys::from_words(&*self.words(passphrase)?, chain)
+        Keys::from_words(&self.words(passphrase)?, chain)
     }
 }
