@@ -5,7 +5,8 @@ use std::path::Path;
 
 use aquifer_tests::oracle::World;
 
-/// A line is `number digest verdict`; the first says `seed <seed>`.
+/// A line is `number digest verdicts`, the number with `t` for a transaction or `b` for a block, the verdicts in the order
+/// of the questions: `+` valid, `-` not, `?` a listed difference. The first line says `seed <seed>`.
 #[test]
 fn the_recorded_verdicts_are_ours() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/corpus");
@@ -37,12 +38,17 @@ fn replay(seed: u64, lines: &[&str]) -> Vec<String> {
     let world = World::new(seed).unwrap();
     let mut wrong = Vec::new();
     for line in lines {
-        let [number, digest, theirs] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("bad line {line}") };
-        let case = world.case(number.parse().unwrap()).unwrap();
-        assert_eq!(case.digest(), digest, "case {number} of seed {seed} is not what was recorded");
-        let ours = world.verdict(&case).unwrap();
-        if ours.is_none() != (theirs == "+") {
-            wrong.push(format!("{number} {} {}: elementsd {theirs}, we {ours:?}", case.kind, case.mutation));
+        let [name, digest, verdicts] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("bad line {line}") };
+        let (sort, number) = name.split_at(1);
+        let number = number.parse().unwrap();
+        let case = if sort == "t" { world.case(number) } else { world.block_case(number) }.unwrap();
+        assert_eq!(case.digest(), digest, "case {name} of seed {seed} is not what was recorded");
+        for (question, theirs) in case.questions().iter().zip(verdicts.chars()) {
+            let ours = world.verdict(&case, *question).unwrap();
+            if ours.is_none() != (theirs == '+') {
+                let (kind, mutation) = (&case.kind, case.mutation);
+                wrong.push(format!("{name} {question:?} {kind} {mutation}: elementsd {theirs}, we {ours:?}"));
+            }
         }
     }
     wrong

@@ -9,7 +9,6 @@ use elements::{EcdsaSighashType, SchnorrSighashType, Script, Transaction, TxOut,
 use secp256k1_zkp::{Keypair, Message, SECP256K1, XOnlyPublicKey};
 
 use super::reader::push_of;
-use super::standard::{NonStandardSpend, check_standard};
 use super::*;
 use crate::transaction::TxError;
 use crate::transaction::testing::{Blinding, Ledger, Lock, Pay, secret};
@@ -61,12 +60,9 @@ impl Spend {
         }
     }
 
+    /// The verdict of the interpreter by the rules for relay.
     fn standard(&self) -> Result<(), ScriptError> {
-        match check_standard(&self.data()) {
-            Ok(()) => Ok(()),
-            Err(NonStandardSpend::Script { vin: 0, source }) => Err(source),
-            Err(other) => panic!("{other}"),
-        }
+        verify_spend_under(&self.data(), 0, Flags::STANDARD)
     }
 }
 

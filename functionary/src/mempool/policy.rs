@@ -5,9 +5,8 @@
 //! nothing (`policy/discount.h`). One measure serves the least fee, replacement, the order in blocks and eviction, so that
 //! no two of them can contradict each other.
 
-use aquifer_assets::chain::Multisig;
 use aquifer_assets::script::standard::{NonStandardSpend, check_standard};
-use aquifer_assets::script::{SighashData, is_unspendable, sigop_cost};
+use aquifer_assets::script::{Form, SighashData, is_unspendable, sigop_cost};
 use aquifer_assets::transaction::{MAX_MONEY, discount_vsize};
 use elements::encode::serialize;
 use elements::script::Instruction;
@@ -40,8 +39,6 @@ const MAX_P2WSH_ITEMS: usize = 100;
 const MAX_WITNESS_ITEM_SIZE: usize = 80;
 const TAPSCRIPT_LEAF: u8 = 0xc4;
 const LEAF_MASK: u8 = 0xfe;
-const OP_RETURN: u8 = 0x6a;
-const OP_TRUE: u8 = 0x51;
 const OP_16: u8 = 0x60;
 /// What it takes to spend an output, in vbytes: outpoint, sequence, length, and a signature with its key, in the witness or
 /// in the scriptSig.
@@ -176,12 +173,18 @@ impl NonStandard {
             NonStandard::TooSmall { .. } => "tx-size-small",
             NonStandard::ScriptSigSize { .. } => "scriptsig-size",
             NonStandard::ScriptSigNotPushOnly { .. } => "scriptsig-not-pushonly",
-            NonStandard::OutputScript { .. } | NonStandard::DataSize { .. } => "scriptpubkey",
+            NonStandard::OutputScript { .. } => "scriptpubkey",
+            NonStandard::DataSize { .. } => "datacarrier",
             NonStandard::MultipleData { .. } => "multi-op-return",
             NonStandard::Dust { .. } => "dust",
             NonStandard::IssuanceRange { .. } => "issuance-out-of-range",
-            NonStandard::Spend(_) => "bad-txns-nonstandard-inputs",
-            NonStandard::Witness { .. } => "bad-witness-nonstandard",
+            NonStandard::Spend(NonStandardSpend::Output { .. } | NonStandardSpend::Sigops { .. }) => {
+                "bad-txns-nonstandard-inputs"
+            }
+            NonStandard::Spend(NonStandardSpend::Script { .. }) => "non-mandatory-script-verify-flag",
+            NonStandard::Spend(NonStandardSpend::Annex { .. }) | NonStandard::Witness { .. } => {
+                "bad-witness-nonstandard"
+            }
             NonStandard::SigopCost { .. } => "bad-txns-too-many-sigops",
         }
     }
@@ -270,38 +273,23 @@ fn check_outputs(outputs: &[TxOut]) -> Result<(), NonStandard> {
     let mut data = None;
     for (vout, output) in outputs.iter().enumerate() {
         let script = &output.script_pubkey;
-        if is_data(script) {
-            if script.len() > MAX_DATA_SCRIPT_SIZE {
+        match Form::of(script.as_bytes()) {
+            Form::Data if script.len() > MAX_DATA_SCRIPT_SIZE => {
                 return Err(NonStandard::DataSize { vout, size: script.len() });
             }
-            if let Some(first) = data.replace(vout) {
-                return Err(NonStandard::MultipleData { first, second: vout });
+            Form::Data => {
+                if let Some(first) = data.replace(vout) {
+                    return Err(NonStandard::MultipleData { first, second: vout });
+                }
             }
-        } else if !is_standard_output(script) {
-            return Err(NonStandard::OutputScript { vout, script: script.clone() });
+            Form::Other => return Err(NonStandard::OutputScript { vout, script: script.clone() }),
+            Form::Multisig { keys } if keys > MAX_BARE_MULTISIG_KEYS => {
+                return Err(NonStandard::OutputScript { vout, script: script.clone() });
+            }
+            _ => {}
         }
     }
     Ok(())
-}
-
-fn is_data(script: &Script) -> bool {
-    script
-        .as_bytes()
-        .split_first()
-        .is_some_and(|(first, rest)| *first == OP_RETURN && is_push_only(&Script::from(rest.to_vec())))
-}
-
-/// Fees have an empty script; a script of a lone `OP_TRUE` is anybody's.
-fn is_standard_output(script: &Script) -> bool {
-    script.is_empty()
-        || script.as_bytes() == [OP_TRUE]
-        || script.is_p2pkh()
-        || script.is_p2pk()
-        || script.is_p2sh()
-        || script.is_v0_p2wpkh()
-        || script.is_v0_p2wsh()
-        || (script.is_witness_program() && script.as_bytes().first() != Some(&0))
-        || Multisig::parse(script).is_some_and(|multisig| multisig.keys.len() <= MAX_BARE_MULTISIG_KEYS)
 }
 
 fn is_push_only(script: &Script) -> bool {

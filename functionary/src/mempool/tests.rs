@@ -101,6 +101,9 @@ fn forms_that_are_not_relayed_are_refused_by_name() {
         "multiple-data-outputs"
     );
     assert_eq!(refused(&|tx| tx.output[0].script_pubkey = Script::from(vec![0x52, 0x93])), "nonstandard-output");
+    assert_eq!(refused(&|tx| tx.output[0].script_pubkey = Script::from(vec![0x51])), "nonstandard-output");
+    let four_keys = [vec![0x51], [vec![33, 2], vec![7; 32]].concat().repeat(4), vec![0x54, 0xae]].concat();
+    assert_eq!(refused(&|tx| tx.output[0].script_pubkey = Script::from(four_keys.clone())), "nonstandard-output");
     // A push that is cut short makes no data output.
     assert_eq!(refused(&|tx| tx.output[0].script_pubkey = Script::from(vec![0x6a, 5, 1])), "nonstandard-output");
     assert_eq!(refused(&|tx| tx.output[0].script_pubkey = Script::from(vec![0, 2, 1, 1])), "nonstandard-output");
@@ -143,7 +146,7 @@ fn a_spend_with_an_undefined_hash_type_is_valid_and_not_relayed() {
         |error| {
             assert_eq!(
                 (error.name(), error.elements_reason()),
-                ("nonstandard-spend", Some("bad-txns-nonstandard-inputs"))
+                ("nonstandard-spend", Some("non-mandatory-script-verify-flag"))
             )
         },
         |admission| panic!("{admission:?}"),

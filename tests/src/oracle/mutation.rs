@@ -1,5 +1,7 @@
 //! One change in a transaction: before it is signed, so that only the changed thing is wrong, or in what is signed.
 
+mod policy;
+
 use elements::confidential::{Asset, Nonce, Value};
 use elements::encode::{deserialize, serialize};
 use elements::{
@@ -9,7 +11,12 @@ use rand::Rng as _;
 use rand_chacha::ChaCha20Rng;
 
 /// Changes before signing.
-pub(super) const BEFORE: [&str; 29] = [
+pub(super) const BEFORE: [&str; 34] = [
+    "output-script",
+    "data-output",
+    "dust",
+    "low-fee",
+    "same-spend",
     "amount",
     "no-rangeproof",
     "no-surjection",
@@ -43,6 +50,15 @@ pub(super) const BEFORE: [&str; 29] = [
 /// Changes afterwards.
 pub(super) const AFTER: [&str; 7] =
     ["witness-byte", "witness-less", "witness-more", "script-sig", "hash-type", "bytes", "witness-order"];
+
+/// The block that a case is judged for.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Moment {
+    /// Its height.
+    pub(super) height: u32,
+    /// The median time before it, in seconds since 1970.
+    pub(super) median_time_past: u32,
+}
 
 /// Any of them, sorted by index so that the choice is that of the seed.
 fn any<'a, T>(rng: &mut ChaCha20Rng, from: &'a mut [T]) -> Option<&'a mut T> {
@@ -84,7 +100,7 @@ fn bump(rng: &mut ChaCha20Rng, value: &mut Value) {
 }
 
 /// Makes a change of [`BEFORE`], where there is something to change.
-pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pegged: AssetId) {
+pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pegged: AssetId, moment: Moment) {
     let outputs = tx.output.len();
     let proofs: Vec<_> =
         tx.output.iter().map(|output| output.witness.clone()).filter(|proof| !proof.is_empty()).collect();
@@ -150,10 +166,27 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
             last.for_each(|output| output.witness.surjection_proof = other.surjection_proof.clone());
         }
         "version" => tx.version = [0, 1, 3, u32::MAX].get(rng.gen_range(0..4)).copied().unwrap_or(1),
-        "locktime" => tx.lock_time = LockTime::from_consensus(rng.gen_range(0..20)),
+        "locktime" => {
+            let border = if rng.gen_bool(0.5) { moment.height } else { moment.median_time_past };
+            let lock_time = border.saturating_add(1).saturating_sub(rng.gen_range(0..4));
+            tx.lock_time = LockTime::from_consensus(lock_time);
+        }
+        "output-script" | "data-output" | "dust" | "low-fee" => policy::change(name, rng, tx, pegged),
         "sequence" => {
-            let sequence = [0, 1, 2, 5, 0x40_0000, 0x40_0001, 0x8000_0000, u32::MAX].get(rng.gen_range(0..8)).copied();
-            any(rng, &mut tx.input).into_iter().for_each(|input| input.sequence = Sequence(sequence.unwrap_or(0)));
+            let sequence = match rng.gen_range(0..4) {
+                0 => [0x8000_0000, 0xffff_fffd, 0xffff_fffe, u32::MAX].get(rng.gen_range(0..4)).copied().unwrap_or(0),
+                // Spans of 512 seconds; the blocks are a minute apart.
+                1 => 0x40_0000 | rng.gen_range(0..4),
+                // Bits without a meaning.
+                2 => 0x3f_0000 | rng.gen_range(0..12),
+                _ => rng.gen_range(0..24),
+            };
+            any(rng, &mut tx.input).into_iter().for_each(|input| input.sequence = Sequence(sequence));
+        }
+        "same-spend" => {
+            if let (Some(first), Some(last)) = (tx.input.first().cloned(), tx.input.last_mut()) {
+                last.previous_output = first.previous_output;
+            }
         }
         "same-input" => {
             if let Some(input) = tx.input.first().cloned() {

@@ -1,0 +1,95 @@
+//! Blocks: a good one, broken in one place.
+
+mod coinbase;
+mod dynafed;
+mod header;
+mod limits;
+mod order;
+mod signatures;
+
+use elements::{Block, Transaction};
+use rand::seq::SliceRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha20Rng;
+
+use super::lock::Lock;
+use super::world::{Draft, FEE_SAT, narrow};
+use super::{Case, Subject, World};
+use crate::forge::{Coin, ForgeError, Pay, Payment, Shape};
+
+pub use signatures::WitnessChange;
+
+/// Numbers of streams: those of transactions are below.
+const STREAMS: u64 = 1 << 50;
+
+/// What was changed, and what is judged.
+type Made = Result<(&'static str, Subject), ForgeError>;
+
+/// A family of cases: its name, how often it is drawn, and its maker.
+struct Family {
+    name: &'static str,
+    share: u32,
+    make: fn(&World, &mut ChaCha20Rng) -> Made,
+}
+
+const FAMILIES: [Family; 6] = [
+    Family { name: "header", share: 3, make: header::make },
+    Family { name: "dynafed", share: 4, make: dynafed::make },
+    Family { name: "coinbase", share: 8, make: coinbase::make },
+    Family { name: "order", share: 3, make: order::make },
+    Family { name: "signatures", share: 4, make: signatures::make },
+    Family { name: "limits", share: 1, make: limits::make },
+];
+
+impl World {
+    /// The block with a number, good or broken.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn block_case(&self, number: u64) -> Result<Case, ForgeError> {
+        let mut rng = ChaCha20Rng::seed_from_u64(self.seed);
+        rng.set_stream(STREAMS.saturating_add(number));
+        let rng = &mut rng;
+        let family = FAMILIES.choose_weighted(rng, |family| family.share).unwrap_or(&FAMILIES[0]);
+        let (mutation, subject) = (family.make)(self, rng)?;
+        Ok(Case { number, kind: format!("block+{}", family.name), mutation, subject })
+    }
+
+    /// A block with a few good payments.
+    fn good_block(&self, rng: &mut ChaCha20Rng) -> Result<Block, ForgeError> {
+        self.chain.propose(self.payments(rng)?)
+    }
+
+    /// Good payments from different coins.
+    fn payments(&self, rng: &mut ChaCha20Rng) -> Result<Vec<Transaction>, ForgeError> {
+        let count = rng.gen_range(0..4);
+        let coins: Vec<_> = self.coins.iter().filter(|coin| coin.lock.family == "p2wpkh").collect();
+        let chosen: Vec<_> = coins.choose_multiple(rng, count).copied().collect();
+        chosen.into_iter().map(|locked| Ok(self.spend(rng, &locked.coin, &locked.lock)?.transaction)).collect()
+    }
+
+    /// Spends a coin for one output that anybody can spend.
+    fn spend(&self, rng: &mut ChaCha20Rng, coin: &Coin, lock: &Lock) -> Result<Payment, ForgeError> {
+        let value = coin.secrets.value.saturating_sub(FEE_SAT);
+        let hides = coin.output.value.is_confidential();
+        let pay = Pay {
+            shape: if hides { Shape::Confidential } else { Shape::Explicit },
+            range: narrow(rng, value),
+            ..Pay::explicit(coin.secrets.asset, value, Lock::open().script_pubkey())
+        };
+        let payment = Payment::new(rng, std::slice::from_ref(coin), &[pay], (self.chain.pegged(), FEE_SAT))?;
+        Ok(self.signed(payment, lock))
+    }
+
+    /// Signs a payment of one coin.
+    fn signed(&self, mut payment: Payment, lock: &Lock) -> Payment {
+        let draft = Draft { payment: payment.clone(), locks: vec![Some(lock.clone())] };
+        draft.sign(&mut payment.transaction, self);
+        payment
+    }
+}
+
+/// One of some names, each as likely as the others.
+fn choose(rng: &mut ChaCha20Rng, names: &[&'static str]) -> &'static str {
+    names.choose(rng).copied().unwrap_or("none")
+}
