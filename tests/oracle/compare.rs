@@ -43,11 +43,18 @@ fn elementsd_says_the_same() {
         for question in case.questions() {
             let ours = world.verdict(&case, *question).unwrap();
             let call = world.call(&case, *question).unwrap();
-            let theirs = judge(&elementsd, &case, &call);
-            let outcome = Outcome::of(*question, ours.as_deref(), theirs.as_deref());
+            let mut theirs = judge(&elementsd, &case, &call);
+            let mut outcome = Outcome::of(*question, ours.as_deref(), theirs.as_deref());
+            if outcome == Outcome::Different && theirs.is_none() {
+                forget(&world, &elementsd, number);
+                theirs = judge(&elementsd, &case, &call);
+                if theirs.is_some() {
+                    outcome = Outcome::Listed(REMEMBERED);
+                }
+            }
             tally.count(&case, *question, outcome, ours.as_deref(), theirs.as_deref());
             verdicts.push(match (outcome, theirs.is_none()) {
-                (Outcome::Listed(_), _) => '?',
+                (Outcome::Listed(_), true) => '?',
                 (_, true) => '+',
                 (_, false) => '-',
             });
@@ -64,9 +71,19 @@ fn elementsd_says_the_same() {
     assert_eq!(tally.different, 0, "disagreements, kept in {keep}");
 }
 
-/// An elementsd with the blocks of a world, and with the policy of nodes that relay only standard transactions.
+/// Why elementsd may accept what is not valid: it remembers proofs by less than they prove (trap 7.6), until 23.3.4.
+const REMEMBERED: &str = "elementsd-remembers-another-proof";
+
+/// Has elementsd judge so many other proofs that it forgets those it has seen.
+fn forget(world: &World, elementsd: &Elementsd, number: u64) {
+    let block = serialize_hex(&world.block_of_proofs(number).unwrap());
+    elementsd.call::<Value>("testproposedblock", &[json!(block), json!(true)]).unwrap();
+}
+
+/// An elementsd with the blocks of a world, with the policy of nodes that relay only standard transactions, and with the
+/// least memory for verdicts.
 pub(crate) fn follow(world: &World, program: std::ffi::OsString) -> Elementsd {
-    let configuration = format!("{}acceptnonstdtxn=0\n", world.configuration());
+    let configuration = format!("{}acceptnonstdtxn=0\nmaxsigcachesize=0\n", world.configuration());
     let elementsd = Elementsd::start(program, &configuration, &world.chain.judge.params.name).unwrap();
     for (height, block) in (1..).zip(&world.blocks) {
         elementsd.submit_block(height, &serialize_hex(&world.chain.seal(block.clone()).unwrap().0)).unwrap();

@@ -19,8 +19,11 @@ use crate::forge::{Coin, ForgeError, Pay, Payment, Shape};
 
 pub use signatures::WitnessChange;
 
+/// Proofs in a block of many.
+const PROOFS: usize = 24;
 /// Numbers of streams: those of transactions are below.
 const STREAMS: u64 = 1 << 50;
+const STREAMS_OF_PROOFS: u64 = 1 << 51;
 
 /// What was changed, and what is judged.
 type Made = Result<(&'static str, Subject), ForgeError>;
@@ -53,6 +56,27 @@ impl World {
         let family = FAMILIES.choose_weighted(rng, |family| family.share).unwrap_or(&FAMILIES[0]);
         let (mutation, subject) = (family.make)(self, rng)?;
         Ok(Case { number, kind: format!("block+{}", family.name), mutation, subject })
+    }
+
+    /// A good block with many proofs, others for each number.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn block_of_proofs(&self, number: u64) -> Result<Block, ForgeError> {
+        let mut rng = ChaCha20Rng::seed_from_u64(self.seed);
+        rng.set_stream(STREAMS_OF_PROOFS.saturating_add(number));
+        let rng = &mut rng;
+        let Some(locked) = self.coins.iter().find(|coin| coin.lock.family == "p2wpkh") else {
+            return self.chain.propose(vec![]);
+        };
+        let (coin, pegged) = (&locked.coin, self.chain.pegged());
+        let part = 1_000;
+        let hidden = Pay { range: (1, 10), ..Pay::confidential(pegged, part, Lock::open().script_pubkey()) };
+        let mut pays = vec![hidden; PROOFS];
+        let paid = u64::try_from(PROOFS).unwrap_or(0).saturating_mul(part).saturating_add(FEE_SAT);
+        pays.push(Pay::explicit(pegged, coin.secrets.value.saturating_sub(paid), Lock::open().script_pubkey()));
+        let payment = Payment::new(rng, std::slice::from_ref(coin), &pays, (pegged, FEE_SAT))?;
+        self.chain.propose(vec![self.signed(payment, &locked.lock).transaction])
     }
 
     /// A block with a few good payments.
