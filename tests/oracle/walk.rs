@@ -3,12 +3,13 @@
 
 use aquifer_assets::block::check_block_signatures;
 use aquifer_assets::chain::{ElementsConfOptions, elements_conf};
+use aquifer_assets::primitives::{Block, Transaction, TxOut};
 use aquifer_functionary::chain::parent::DepthVerdict;
 use aquifer_tests::elementsd::Elementsd;
 use aquifer_tests::forge::{Chain, Deposit, Owner, Pay, Payment, commit_to_witnesses, set_witness};
 use bitcoin::hashes::{Hash as _, hash160};
 use elements::dynafed::{FullParams, Params};
-use elements::{Block, BlockExtData, OutPoint, Script, Transaction, TxOut};
+use elements::{BlockExtData, OutPoint, Script};
 use rand::SeedableRng as _;
 use secp256k1_zkp::{Message, SECP256K1, SecretKey};
 use serde_json::{Value, json};

@@ -139,7 +139,9 @@ fn a_pegout_is_requested_in_the_open_and_followed() {
     assert!(matches!(ask(293), Err(PegError::TooSmall { amount_sat: 293, minimum_sat: 294 })));
     let asked = ask(50_000).unwrap();
     let output = &asked.payment.transaction.output[usize::try_from(asked.outpoint.vout).unwrap()];
-    let request = parse_pegout(&network.chain.file().params, asked.outpoint, output).unwrap();
+    let request =
+        parse_pegout(&network.chain.file().params, asked.outpoint, &aquifer_assets::primitives::TxOut::from(output))
+            .unwrap();
     assert_eq!((request.amount_sat, request.parent_script), (50_000, to.script_pubkey()));
 
     let mut states = 0;

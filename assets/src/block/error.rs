@@ -4,6 +4,7 @@ use elements::{AssetId, BlockHash, TxMerkleNode, Txid};
 
 use super::ProposalError;
 use crate::peg::PakError;
+use crate::primitives::Inexpressible;
 use crate::script::ScriptError;
 use crate::state::ViewError;
 use crate::transaction::TxError;
@@ -45,6 +46,7 @@ use crate::transaction::TxError;
 /// | `coinbase-destination` | `bad-coinbase-txos` |
 /// | `coinbase-pak` | `bad-pak-tx` |
 /// | `coinbase-pegout` | - |
+/// | `coinbase-unreadable` | - |
 /// | `coinbase-amount` | `bad-cb-amount` |
 /// | `duplicate-transaction` | `bad-txns-BIP30` |
 /// | `transaction` | that of the transaction |
@@ -242,6 +244,10 @@ pub enum BlockError {
         /// The output.
         vout: usize,
     },
+    /// The coinbase has what the `elements` crate cannot read, and with it most wallets: the block would be unreadable for
+    /// them. Elements allows it.
+    #[error("common libraries cannot read the coinbase: {0}")]
+    CoinbaseUnreadable(Inexpressible),
     /// The coinbase takes more than was paid.
     #[error("the coinbase takes {taken} of asset {asset}, but the fees and the subsidy are {available}")]
     CoinbaseAmount {
@@ -379,6 +385,7 @@ impl BlockError {
             Self::CoinbaseDestination { .. } => "coinbase-destination",
             Self::CoinbasePak { .. } => "coinbase-pak",
             Self::CoinbasePegout { .. } => "coinbase-pegout",
+            Self::CoinbaseUnreadable(_) => "coinbase-unreadable",
             Self::CoinbaseAmount { .. } => "coinbase-amount",
             Self::DuplicateTransaction(_) => "duplicate-transaction",
             Self::Transaction { .. } => "transaction",
@@ -446,7 +453,8 @@ impl BlockError {
             | Self::Version(_)
             | Self::ProposalNotAgreed { .. }
             | Self::CoinbaseIssuance
-            | Self::CoinbasePegout { .. } => return None,
+            | Self::CoinbasePegout { .. }
+            | Self::CoinbaseUnreadable(_) => return None,
         })
     }
 }

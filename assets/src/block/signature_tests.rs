@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 
 use bitcoin::hashes::{Hash as _, hash160};
 use elements::dynafed::{FullParams, Params};
-use elements::{Block, BlockHash, Script};
+use elements::{BlockHash, Script};
 use secp256k1_zkp::{Message, SECP256K1, SecretKey, ecdsa};
 
 use super::*;
 use crate::chain::{ChainParams, Federation};
 use crate::fixtures::{block_keys, key, params, sign, unchanged, witness_mut};
+use crate::primitives::Block;
 use crate::script::ScriptError;
 use crate::state::{DynafedEntries, MemoryView};
 

@@ -3,7 +3,7 @@
 //! For the mempool only: a block may contain such spends. They are the ways in which a stranger could change the bytes
 //! of a valid witness, forms that nobody needs, and what is kept for rules to come.
 
-use elements::{TxIn, TxOut};
+use crate::primitives::{TxIn, TxOut};
 
 use super::sigops::{accurate_sigops, redeem_script};
 use super::verify::{split_annex, witness_program};
@@ -79,7 +79,9 @@ fn check_output(vin: usize, input: &TxIn, spent: &TxOut) -> Result<(), NonStanda
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use elements::{Script, TxOutWitness, confidential};
+    use elements::{Script, confidential};
+
+    use crate::primitives::{Nonce, TxOutWitness};
 
     use super::*;
 
@@ -87,7 +89,7 @@ mod tests {
         let spent = TxOut {
             asset: confidential::Asset::Null,
             value: confidential::Value::Null,
-            nonce: confidential::Nonce::Null,
+            nonce: Nonce::Null,
             script_pubkey: Script::from(script.to_vec()),
             witness: TxOutWitness::default(),
         };

@@ -4,8 +4,10 @@
 //! something asks again whenever [`LedgerBackend::changes`] moves, and is told only of answers that differ. So a watch can
 //! never miss a state that lasts, and a slow reader costs nothing.
 
-use elements::{AssetId, BlockHash, OutPoint, Script, Transaction, Txid};
+use elements::{AssetId, BlockHash, OutPoint, Script, Txid};
 use tokio::sync::watch;
+
+use aquifer_assets::primitives::Transaction;
 
 /// The ledger could not be read; nothing is thereby known about what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,9 @@
 //! The body of a proposed block: what travels between members before the block is decided.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use elements::Block;
-use elements::encode::{deserialize, serialize};
+use elements::encode::serialize;
+
+use aquifer_assets::primitives::Block;
 
 /// Longest body that is fetched or kept, in bytes: a full block, whose weight is at most 4 million units, and a batch.
 pub const MAX_BODY_LEN: usize = 5_000_000;
@@ -43,7 +44,7 @@ impl Body {
         }
         let Encoded::V1 { block, batch } = borsh::from_slice(bytes).map_err(|error| BodyError(error.to_string()))?;
         Ok(Body {
-            block: deserialize(&block).map_err(|error| BodyError(format!("block: {error}")))?,
+            block: Block::decode(block).map_err(|error| BodyError(format!("block: {error}")))?,
             batch: batch
                 .map(|batch| bitcoin::consensus::deserialize(&batch))
                 .transpose()

@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use aquifer_assets::block::Certificate;
 use aquifer_assets::block::check_block_signatures;
+use aquifer_assets::primitives::Block;
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::roster::MemberIndex;
 use aquifer_proto::peer::FinalBlock;
-use elements::Block;
-use elements::encode::deserialize;
 
 use super::ChainError;
 use super::body::Body;
@@ -106,7 +105,7 @@ impl Core {
     }
 
     fn check_final_block(&self, message: &FinalBlock) -> Result<Result<Examined, String>, ChainError> {
-        let block: Block = match deserialize(&message.block) {
+        let block = match Block::decode(message.block.clone()) {
             Ok(block) => block,
             Err(error) => return Ok(Err(format!("malformed: {error}"))),
         };

@@ -11,13 +11,14 @@ use aquifer_assets::block::{
     BlockError, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block, check_block_with, check_federation_policy,
 };
 use aquifer_assets::chain::{ChainParams, Federation};
+use aquifer_assets::primitives::Transaction;
 use aquifer_assets::state::{ChainView as _, DynafedEntries, Effects, ViewError};
 use aquifer_assets::transaction::fee_in;
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::treasury::{
     BatchPlan, CommitmentError, FeeRateBounds, batch_commitment, check_batch, find_batch_commitment,
 };
-use elements::{Script, Transaction};
+use elements::Script;
 
 use super::Clock;
 use super::body::{Body, BodyError};

@@ -1,6 +1,7 @@
 //! From decided to final: our two signatures of the header, the others', and the connection of the block.
 
 use aquifer_assets::block::check_block_signatures;
+use aquifer_assets::primitives::Transaction;
 use aquifer_federation::blocksign::sign_header;
 use aquifer_federation::certificate::{Statement, sign_share};
 use aquifer_federation::consensus::BlockId;
@@ -165,7 +166,7 @@ impl Core {
         let height = self.next_height();
         let Examined { body, effects, batch } = examined;
         let median_time_past = self.median_time_past(body.block.header.time)?;
-        let txids: Vec<_> = body.block.txdata.iter().map(elements::Transaction::txid).collect();
+        let txids: Vec<_> = body.block.txdata.iter().map(Transaction::txid).collect();
         let coins = self.coins_of(batch.as_ref())?;
         let new = NewBlock {
             block: &body.block,

@@ -26,12 +26,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use aquifer_assets::block::MAX_BLOCK_SIGOPS_COST;
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::check_pegin;
+use aquifer_assets::primitives::Transaction;
 use aquifer_assets::state::{ChainView as _, Effects};
 use aquifer_assets::transaction::{
     TxContext, TxError, check_federation_policy, fee_in, spent_outputs, verify_transaction_with,
 };
 use aquifer_assets::verdicts::VerdictCache;
-use elements::{Script, Transaction, Txid};
+use elements::{Script, Txid};
 use tokio::sync::watch;
 
 use crate::chain::parent::{DepthVerdict, ParentChain};
@@ -252,7 +253,7 @@ impl Mempool {
 
     /// Asks our own bitcoind for the depth of every deposit that is claimed, before the pool is locked.
     fn check_deposits(&self, transaction: &Transaction) -> Result<(), MempoolError> {
-        if !transaction.input.iter().any(|input| input.is_pegin()) {
+        if !transaction.input.iter().any(|input| input.is_pegin) {
             return Ok(());
         }
         let federation = {
@@ -260,7 +261,7 @@ impl Mempool {
             ledger.federation(&self.params, ledger.tip()?.height.saturating_add(1)).map_err(TxError::View)?
         };
         for vin in
-            (0..transaction.input.len()).filter(|vin| transaction.input.get(*vin).is_some_and(|input| input.is_pegin()))
+            (0..transaction.input.len()).filter(|vin| transaction.input.get(*vin).is_some_and(|input| input.is_pegin))
         {
             let claim = check_pegin(&self.params, &federation, transaction, vin)
                 .map_err(|source| TxError::Pegin { vin, source })?;

@@ -5,12 +5,13 @@
 //! nothing (`policy/discount.h`). One measure serves the least fee, replacement, the order in blocks and eviction, so that
 //! no two of them can contradict each other.
 
+use aquifer_assets::primitives::{Transaction, TxIn, TxOut};
 use aquifer_assets::script::standard::{NonStandardSpend, check_standard};
 use aquifer_assets::script::{Form, SighashData, is_unspendable, sigop_cost};
 use aquifer_assets::transaction::{MAX_MONEY, discount_vsize};
 use elements::encode::serialize;
 use elements::script::Instruction;
-use elements::{AssetId, BlockHash, Script, Transaction, TxIn, TxOut};
+use elements::{AssetId, BlockHash, Script};
 
 /// Least fee, in satoshi per 1,000 vbytes of the discounted size: 0.1 sat/vB (`-minrelaytxfee`).
 pub const MIN_FEE_RATE_SAT_PER_KVB: u64 = 100;

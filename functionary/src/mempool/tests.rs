@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use elements::confidential::{Asset, Value};
-use elements::{AssetId, OutPoint, Script, Sequence, Transaction, Txid};
+use elements::{AssetId, OutPoint, Script, Sequence, Txid};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,8 @@ use super::keeper::Keeper;
 use super::pool::Totals;
 use super::testing::{COIN_SAT, FIXED, REPLACEABLE, World, coin, output_of, own_script, sign};
 use super::*;
+
+use aquifer_assets::primitives::Transaction;
 
 const HOUR_S: u32 = 3_600;
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use aquifer_assets::block::merkle_branch;
 use aquifer_assets::chain::ChainParams;
+use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_federation::federation::Federation;
 use aquifer_federation::roster::MemberIndex;
 use aquifer_federation::treasury::{park_reason, plan};
 use aquifer_proto::peer::{PeerMessage, peer_message::Kind};
-use elements::encode::{deserialize, serialize};
-use elements::{AssetId, Block, OutPoint, Script, Transaction, Txid};
+use elements::encode::serialize;
+use elements::{AssetId, OutPoint, Script, Txid};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -94,7 +95,7 @@ impl NodeBackend {
     ) -> Result<Option<ProvenTransaction>, BackendError> {
         let Some(place) = snapshot.place(txid)? else { return Ok(None) };
         let stored = snapshot.block(place.height)?.ok_or_else(|| BackendError(format!("no block {}", place.height)))?;
-        let block: Block = deserialize(&stored.block).map_err(backend_error)?;
+        let block = Block::decode(stored.block).map_err(backend_error)?;
         let position = usize::try_from(place.position).map_err(backend_error)?;
         let transaction =
             block.txdata.get(position).ok_or_else(|| BackendError(format!("{txid} is not in its block")))?;

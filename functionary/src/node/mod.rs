@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use aquifer_federation::consensus::Timeouts;
 use aquifer_proto::peer::{PeerMessage, peer_message::Kind};
+use bytes::Bytes;
 use elements::Script;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -278,7 +279,8 @@ async fn pump(
         let (from, bytes, mempool, peers) = (*from, bytes.clone(), Arc::clone(mempool), peers.clone());
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let transaction = match aquifer_assets::transaction::decode(&bytes) {
+            // The mempool keeps the bytes; the buffer of the connection, which is larger, must not stay with them.
+            let transaction = match aquifer_assets::transaction::decode(Bytes::copy_from_slice(&bytes)) {
                 Ok(transaction) => transaction,
                 Err(error) => return peers.disconnect(from, &format!("a transaction: {error}")),
             };

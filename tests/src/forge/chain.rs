@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aquifer_assets::block::{BlockError, Template, build_block, check_block_signatures};
+use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_assets::state::DynafedEntries;
 use aquifer_assets::transaction::{TxError, decode, fee_in};
 use aquifer_federation::blocksign::{assemble_witness, sign_header};
@@ -18,7 +19,7 @@ use aquifer_functionary::mempool::{Admission, Mempool, MempoolError};
 use aquifer_functionary::store::OpenGate;
 use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore, NewBlock};
 use elements::encode::serialize;
-use elements::{AssetId, Block, Script, Transaction};
+use elements::{AssetId, Script};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 
@@ -255,7 +256,7 @@ impl Chain {
     pub fn submit(&self, transaction: &Transaction) -> Result<Admission, MempoolError> {
         let Judge { params, ledger, parent, .. } = &self.judge;
         let mempool = Mempool::new((**params).clone(), Arc::clone(ledger), Arc::clone(parent));
-        mempool.submit(decode(&serialize(transaction))?)
+        mempool.submit(decode(serialize(transaction))?)
     }
 
     /// Adds a block of these transactions: judged, signed and certified by k members, and stored.

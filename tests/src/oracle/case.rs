@@ -1,9 +1,10 @@
 //! What is judged, and what we say of it.
 
 use aquifer_assets::block::check_block_signatures;
+use aquifer_assets::primitives::{Block, Transaction};
 use bitcoin::hashes::{Hash as _, sha256};
+use elements::BlockHash;
 use elements::encode::{serialize, serialize_hex};
-use elements::{Block, BlockHash, Transaction};
 
 use super::World;
 use crate::forge::ForgeError;
@@ -108,9 +109,8 @@ impl World {
     pub fn call(&self, case: &Case, question: Question) -> Result<Call, ForgeError> {
         let block = |hex: String| ("testproposedblock", vec![hex.into(), true.into()]);
         Ok(match (&case.subject, question) {
-            (Subject::Bytes(bytes), _) => ("decoderawtransaction", vec![hex::encode(bytes).into(), true.into()]),
             // No limit on the fee: the limit is for the users of the RPC.
-            (Subject::Transaction(_), Question::Mempool) => {
+            (Subject::Bytes(_), _) | (Subject::Transaction(_), Question::Mempool) => {
                 ("testmempoolaccept", vec![vec![hex::encode(case.bytes())].into(), 0.into()])
             }
             (Subject::Transaction(transaction), Question::Block) => block(serialize_hex(&self.alone(transaction)?)),

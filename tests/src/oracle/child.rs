@@ -66,7 +66,7 @@ impl World {
         } else {
             serialize(&transaction)
         };
-        let subject = match decode(&bytes) {
+        let subject = match decode(bytes.clone()) {
             Ok(transaction) => Subject::Transaction(Box::new(transaction)),
             Err(_) => Subject::Bytes(bytes),
         };

@@ -1,8 +1,9 @@
 //! Output scripts and how they are spent.
 
+use aquifer_assets::primitives::{Transaction, TxOut, Witness};
 use aquifer_assets::script::{Flags, NO_CODE_SEPARATOR, SighashData, TaprootHashType, TaprootLeaf, TaprootSpend};
 use bitcoin::hashes::{Hash as _, hash160, sha256};
-use elements::{BlockHash, Script, Transaction, TxOut, Witness};
+use elements::{BlockHash, Script};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use secp256k1_zkp::{Keypair, Message, SECP256K1, Scalar, SecretKey};

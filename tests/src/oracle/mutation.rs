@@ -1,17 +1,19 @@
 //! One change in a transaction: before it is signed, so that only the changed thing is wrong, or in what is signed.
 
 mod policy;
+mod wire;
 
-use elements::confidential::{Asset, Nonce, Value};
+use elements::confidential::{Asset, Value};
 use elements::encode::{deserialize, serialize};
-use elements::{
-    AssetId, LockTime, OutPoint, RangeProof, Script, Sequence, SurjectionProof, Transaction, TxOut, Witness,
-};
+use elements::{AssetId, LockTime, OutPoint, Script, Sequence};
 use rand::Rng as _;
 use rand_chacha::ChaCha20Rng;
 
+use aquifer_assets::primitives::{Nonce, RangeProof, SurjectionProof, Transaction, TxOut, Witness};
+
 /// Changes before signing.
-pub(super) const BEFORE: [&str; 34] = [
+pub(super) const BEFORE: [&str; 35] = [
+    "nonce",
     "output-script",
     "data-output",
     "dust",
@@ -48,8 +50,20 @@ pub(super) const BEFORE: [&str; 34] = [
     "same-output",
 ];
 /// Changes afterwards.
-pub(super) const AFTER: [&str; 7] =
-    ["witness-byte", "witness-less", "witness-more", "script-sig", "hash-type", "bytes", "witness-order"];
+pub(super) const AFTER: [&str; 12] = [
+    "witness-byte",
+    "witness-less",
+    "witness-more",
+    "script-sig",
+    "hash-type",
+    "bytes",
+    "witness-order",
+    "input-proof",
+    "output-proof",
+    "pegin-items",
+    "flags",
+    "index-bits",
+];
 
 /// The block that a case is judged for.
 #[derive(Copy, Clone, Debug)]
@@ -72,9 +86,10 @@ fn flip(rng: &mut ChaCha20Rng, bytes: &mut [u8]) {
     }
 }
 
-fn flipped<T: elements::encode::Encodable + elements::encode::Decodable>(
+/// One bit of the encoding changed, if that is the encoding of something that the `elements` crate knows.
+fn flipped<T: elements::encode::Decodable>(
     rng: &mut ChaCha20Rng,
-    value: &T,
+    value: &impl elements::encode::Encodable,
 ) -> Option<T> {
     let mut bytes = serialize(value);
     flip(rng, &mut bytes);
@@ -126,17 +141,17 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
                 .for_each(|o| o.witness.surjection_proof = other.surjection_proof.clone());
         }
         "rangeproof-byte" => {
-            if let Some(output) = any(rng, &mut hidden(tx))
-                && let Some(proof) = flipped(rng, &output.witness.rangeproof)
-            {
-                output.witness.rangeproof = proof;
+            if let Some(output) = any(rng, &mut hidden(tx)) {
+                let mut bytes = output.witness.rangeproof.as_bytes().to_vec();
+                flip(rng, &mut bytes);
+                output.witness.rangeproof = RangeProof::from(bytes);
             }
         }
         "surjection-byte" => {
-            if let Some(output) = any(rng, &mut hidden(tx))
-                && let Some(proof) = flipped(rng, &output.witness.surjection_proof)
-            {
-                output.witness.surjection_proof = proof;
+            if let Some(output) = any(rng, &mut hidden(tx)) {
+                let mut bytes = output.witness.surjection_proof.as_bytes().to_vec();
+                flip(rng, &mut bytes);
+                output.witness.surjection_proof = SurjectionProof::from(bytes);
             }
         }
         "script" => {
@@ -148,6 +163,7 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
             };
             any(rng, &mut tx.output).into_iter().for_each(|output| output.script_pubkey = script.clone());
         }
+        "nonce" => wire::nonce(rng, tx),
         "null-nonce" => any(rng, &mut hidden(tx)).into_iter().for_each(|output| output.nonce = Nonce::Null),
         "swap-values" | "swap-assets" | "same-output" => {
             if let (Some(output), Some(copy)) = (tx.output.get_mut(one), copy) {
@@ -230,13 +246,12 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
         }
         "pegin-flag" => any(rng, &mut tx.input).into_iter().for_each(|input| input.is_pegin = !input.is_pegin),
         "pegin-witness" => {
-            let index = rng.gen_range(0..6);
             for input in tx.input.iter_mut().filter(|input| input.is_pegin) {
-                if let Some(witness) = flipped(rng, &input.witness.pegin_witness) {
-                    input.witness.pegin_witness = witness;
-                }
+                let mut items = input.witness.pegin_witness.to_vec();
+                any(rng, &mut items).into_iter().for_each(|item| flip(rng, item));
+                input.witness.pegin_witness = Witness::from_slice(&items);
             }
-            if index == 0 {
+            if rng.gen_bool(0.2) {
                 tx.input
                     .iter_mut()
                     .for_each(|input| input.previous_output = OutPoint::new(input.previous_output.txid, 0));
@@ -281,7 +296,13 @@ pub(super) fn after(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction) -> 
         }
         input.witness.script_witness = Witness::from_slice(&witness);
     }
+    if matches!(name, "input-proof" | "output-proof" | "pegin-items") {
+        wire::witness(name, rng, tx);
+    }
     let mut bytes = serialize(tx);
+    if matches!(name, "flags" | "index-bits") {
+        wire::flags(name, rng, &mut bytes);
+    }
     if name == "bytes" {
         let position = rng.gen_range(0..bytes.len());
         match rng.gen_range(0..8) {

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 
 use aquifer_assets::chain::{ElementsConfOptions, elements_conf};
-use elements::{AssetId, Block, Script, Transaction, TxOut};
+use aquifer_assets::primitives::{Block, Transaction, TxOut};
+use elements::{AssetId, Script};
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;

@@ -256,13 +256,15 @@ fn too_heavy_a_batch_is_refused() {
 
 #[test]
 fn commitments_are_found_and_only_one_is_allowed() {
-    use elements::{AssetId, TxOut, confidential::Value};
+    use elements::{AssetId, confidential::Value};
+
+    use aquifer_assets::primitives::{Transaction, TxOut};
     let output = |script: Script| TxOut {
         value: Value::Explicit(0),
         script_pubkey: script,
         ..TxOut::new_fee(0, AssetId::from_byte_array([1; 32]))
     };
-    let coinbase = |scripts: Vec<Script>| elements::Transaction {
+    let coinbase = |scripts: Vec<Script>| Transaction {
         version: 2,
         lock_time: elements::LockTime::ZERO,
         input: vec![],

@@ -1,12 +1,11 @@
 //! The coinbase: what it says, collects and commits to.
 
+use aquifer_assets::primitives::{Block, Nonce, Transaction, TxOut, Witness};
 use aquifer_assets::transaction::fee_in;
-use elements::confidential::{Asset, AssetBlindingFactor, Nonce, Value, ValueBlindingFactor};
+use elements::confidential::{Asset, AssetBlindingFactor, Value, ValueBlindingFactor};
 use elements::issuance::AssetEntropy;
 use elements::script::Builder;
-use elements::{
-    AssetId, Block, LockTime, OutPoint, PeginWitness, Script, Sequence, Transaction, TxOut, TxOutSecrets, Witness,
-};
+use elements::{AssetId, LockTime, OutPoint, Script, Sequence, TxOutSecrets};
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha20Rng;
@@ -116,8 +115,7 @@ fn before(name: &str, world: &World, rng: &mut ChaCha20Rng, coinbase: &mut Trans
                 0 => output.asset = Asset::Confidential(generator),
                 1 => output.value = Value::Confidential(commitment(&secrets)),
                 _ => {
-                    output.nonce =
-                        Nonce::Confidential(secp256k1_zkp::SecretKey::new(rng).public_key(secp256k1_zkp::SECP256K1));
+                    output.nonce = Nonce::from(secp256k1_zkp::SecretKey::new(rng).public_key(secp256k1_zkp::SECP256K1));
                 }
             }
             add(output);
@@ -216,7 +214,7 @@ fn after(name: &str, rng: &mut ChaCha20Rng, block: &mut Block) {
                 let nonces: Vec<Vec<u8>> = (0..rng.gen_range(0..3)).map(|_| vec![0; 32]).collect();
                 input.witness.script_witness = Witness::from_slice(&nonces);
             }
-            "pegin-witness" => input.witness.pegin_witness = PeginWitness::default(),
+            "pegin-witness" => input.witness.pegin_witness = Witness::from_slice(&[[7]]),
             "pegin-flag" => input.is_pegin = true,
             "commitment-missing" if rng.gen_bool(0.5) => input.witness.script_witness = Witness::default(),
             _ => {}

@@ -1,5 +1,6 @@
 //! The header's own fields.
 
+use aquifer_assets::primitives::Block;
 use elements::{BlockExtData, BlockHash, BlockHeader, Script, TxMerkleNode};
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
@@ -29,7 +30,7 @@ fn change(name: &str, world: &World, rng: &mut ChaCha20Rng, header: &mut BlockHe
         }
         "previous" => {
             let blocks = &world.blocks;
-            let other = blocks.get(rng.gen_range(0..blocks.len().max(1))).map(elements::Block::block_hash);
+            let other = blocks.get(rng.gen_range(0..blocks.len().max(1))).map(Block::block_hash);
             header.prev_blockhash = match rng.gen_range(0..3) {
                 0 => BlockHash::from_byte_array(rng.r#gen()),
                 1 => BlockHash::from_byte_array([0; 32]),

@@ -1,7 +1,8 @@
 //! Blocks at the borders of what a block may hold.
 
 use aquifer_assets::block::{MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, block_weight};
-use elements::{Block, Script};
+use aquifer_assets::primitives::Block;
+use elements::Script;
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha20Rng;

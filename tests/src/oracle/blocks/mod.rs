@@ -7,7 +7,7 @@ mod limits;
 mod order;
 mod signatures;
 
-use elements::{Block, Transaction};
+use aquifer_assets::primitives::{Block, Transaction};
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;

@@ -1,6 +1,6 @@
 //! Which transactions stand in a block, and in which order.
 
-use elements::Transaction;
+use aquifer_assets::primitives::Transaction;
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha20Rng;

@@ -1,6 +1,6 @@
 //! Signatures of a header.
 
-use elements::Block;
+use aquifer_assets::primitives::Block;
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha20Rng;

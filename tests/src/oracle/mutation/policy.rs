@@ -1,7 +1,8 @@
 //! Changes at the borders of what is relayed. They keep the sums as they are.
 
+use aquifer_assets::primitives::{Transaction, TxOut};
 use elements::confidential::Value;
-use elements::{AssetId, Script, Transaction, TxOut};
+use elements::{AssetId, Script};
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha20Rng;
