@@ -3,7 +3,12 @@
 use aquifer_tests::oracle::Question;
 
 /// What we refuse, and why. In final blocks we refuse nothing that Elements accepts, but for what is listed for blocks.
-const STRICTER: [(Question, &str, &str); 3] = [
+const STRICTER: [(Question, &str, &str); 4] = [
+    (
+        Question::Mempool,
+        "unreadable",
+        "what common libraries cannot read would be invisible to wallets, and nobody needs it",
+    ),
     (
         Question::Mempool,
         "pegout-of-wrong-asset",

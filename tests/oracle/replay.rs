@@ -5,8 +5,10 @@ use std::path::Path;
 
 use aquifer_tests::oracle::World;
 
-/// A line is `number digest verdicts`, the number with `t` for a transaction or `b` for a block, the verdicts in the order
-/// of the questions: `+` valid, `-` not, `?` a listed difference. The first line says `seed <seed>`.
+use crate::compare::{Outcome, make};
+
+/// A line is `number digest verdicts`, the number with `t` for a transaction, `b` for a block or `w` for a block changed in
+/// its bytes, the verdicts in the order of the questions: `+` valid, `-` not. The first line says `seed <seed>`.
 #[test]
 fn the_recorded_verdicts_are_ours() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/corpus");
@@ -40,12 +42,12 @@ fn replay(seed: u64, lines: &[&str]) -> Vec<String> {
     for line in lines {
         let [name, digest, verdicts] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("bad line {line}") };
         let (sort, number) = name.split_at(1);
-        let number = number.parse().unwrap();
-        let case = if sort == "t" { world.case(number) } else { world.block_case(number) }.unwrap();
+        let case = make(&world, sort.chars().next().unwrap(), number.parse().unwrap());
         assert_eq!(case.digest(), digest, "case {name} of seed {seed} is not what was recorded");
         for (question, theirs) in case.questions().iter().zip(verdicts.chars()) {
             let ours = world.verdict(&case, *question).unwrap();
-            if ours.is_none() != (theirs == '+') {
+            let refused = (theirs == '-').then_some("");
+            if Outcome::of(*question, ours.as_deref(), refused) == Outcome::Different {
                 let (kind, mutation) = (&case.kind, case.mutation);
                 wrong.push(format!("{name} {question:?} {kind} {mutation}: elementsd {theirs}, we {ours:?}"));
             }

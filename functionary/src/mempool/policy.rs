@@ -5,6 +5,7 @@
 //! nothing (`policy/discount.h`). One measure serves the least fee, replacement, the order in blocks and eviction, so that
 //! no two of them can contradict each other.
 
+use aquifer_assets::chain::ChainParams;
 use aquifer_assets::primitives::{Transaction, TxIn, TxOut};
 use aquifer_assets::script::standard::{NonStandardSpend, check_standard};
 use aquifer_assets::script::{Form, SighashData, is_unspendable, sigop_cost};
@@ -24,8 +25,6 @@ pub const MAX_TRANSACTION_WEIGHT: u64 = 400_000;
 /// Shortest transaction that is admitted, without witness, in bytes: one more than a node of a Merkle tree
 /// (CVE-2017-12842).
 pub const MIN_BASE_SIZE: u64 = 65;
-/// Longest script of an output that carries data (`-datacarriersize`), in bytes. Peg-out requests are such outputs.
-pub const MAX_DATA_SCRIPT_SIZE: usize = 83;
 /// Longest scriptSig, in bytes.
 pub const MAX_SCRIPT_SIG_SIZE: usize = 1_650;
 /// Highest signature operation cost of a transaction: a fifth of a block's.
@@ -89,15 +88,7 @@ pub enum NonStandard {
         /// Its script.
         script: Script,
     },
-    /// Too much data.
-    #[error("output {vout}: a data output of {size} bytes, at most {MAX_DATA_SCRIPT_SIZE} are relayed")]
-    DataSize {
-        /// The output.
-        vout: usize,
-        /// Length of its script in bytes.
-        size: usize,
-    },
-    /// More than one output carries data.
+    /// More than one output carries data, and peg-outs need no authorization, which takes several.
     #[error("outputs {first} and {second} carry data, one may: use a transaction for each")]
     MultipleData {
         /// The first of them.
@@ -156,7 +147,6 @@ impl NonStandard {
             NonStandard::ScriptSigSize { .. } => "script-sig-size",
             NonStandard::ScriptSigNotPushOnly { .. } => "script-sig-not-push-only",
             NonStandard::OutputScript { .. } => "nonstandard-output",
-            NonStandard::DataSize { .. } => "data-size",
             NonStandard::MultipleData { .. } => "multiple-data-outputs",
             NonStandard::Dust { .. } => "dust",
             NonStandard::IssuanceRange { .. } => "issuance-range",
@@ -175,7 +165,6 @@ impl NonStandard {
             NonStandard::ScriptSigSize { .. } => "scriptsig-size",
             NonStandard::ScriptSigNotPushOnly { .. } => "scriptsig-not-pushonly",
             NonStandard::OutputScript { .. } => "scriptpubkey",
-            NonStandard::DataSize { .. } => "datacarrier",
             NonStandard::MultipleData { .. } => "multi-op-return",
             NonStandard::Dust { .. } => "dust",
             NonStandard::IssuanceRange { .. } => "issuance-out-of-range",
@@ -229,7 +218,7 @@ fn number(size: usize) -> u64 {
 }
 
 /// What needs nothing but the transaction.
-pub(super) fn check_form(transaction: &Transaction, policy_asset: AssetId) -> Result<(), NonStandard> {
+pub(super) fn check_form(transaction: &Transaction, params: &ChainParams) -> Result<(), NonStandard> {
     if !(1..=2).contains(&transaction.version) {
         return Err(NonStandard::Version { version: transaction.version });
     }
@@ -240,9 +229,9 @@ pub(super) fn check_form(transaction: &Transaction, policy_asset: AssetId) -> Re
     for (vin, input) in transaction.input.iter().enumerate() {
         check_input(vin, input)?;
     }
-    check_outputs(&transaction.output)?;
+    check_outputs(&transaction.output, params)?;
     for (vout, output) in transaction.output.iter().enumerate() {
-        if let Some((value_sat, least_sat)) = dust(output, policy_asset) {
+        if let Some((value_sat, least_sat)) = dust(output, params.pegged_asset()) {
             return Err(NonStandard::Dust { vout, value_sat, least_sat });
         }
     }
@@ -270,16 +259,15 @@ fn check_input(vin: usize, input: &TxIn) -> Result<(), NonStandard> {
     Ok(())
 }
 
-fn check_outputs(outputs: &[TxOut]) -> Result<(), NonStandard> {
+fn check_outputs(outputs: &[TxOut], params: &ChainParams) -> Result<(), NonStandard> {
+    // How much data does not matter: a transaction with more than `-datacarriersize` allows (100,000) is too heavy.
     let mut data = None;
     for (vout, output) in outputs.iter().enumerate() {
         let script = &output.script_pubkey;
         match Form::of(script.as_bytes()) {
-            Form::Data if script.len() > MAX_DATA_SCRIPT_SIZE => {
-                return Err(NonStandard::DataSize { vout, size: script.len() });
-            }
             Form::Data => {
-                if let Some(first) = data.replace(vout) {
+                // As `-multi_data_permitted` by default.
+                if let Some(first) = data.replace(vout).filter(|_| !params.enforce_pak) {
                     return Err(NonStandard::MultipleData { first, second: vout });
                 }
             }

@@ -20,6 +20,8 @@ pub enum Subject {
     Proposal(Box<Block>),
     /// A block that should be signed.
     Signed(Box<Block>),
+    /// Bytes of a block that we cannot decode.
+    BlockBytes(Vec<u8>),
 }
 
 /// A case.
@@ -57,7 +59,7 @@ impl Case {
     pub fn bytes(&self) -> Vec<u8> {
         match &self.subject {
             Subject::Transaction(transaction) => serialize(&**transaction),
-            Subject::Bytes(bytes) => bytes.clone(),
+            Subject::Bytes(bytes) | Subject::BlockBytes(bytes) => bytes.clone(),
             Subject::Proposal(block) | Subject::Signed(block) => serialize(&**block),
         }
     }
@@ -65,7 +67,7 @@ impl Case {
     /// The hash of a block.
     pub fn block_hash(&self) -> Option<BlockHash> {
         match &self.subject {
-            Subject::Transaction(_) | Subject::Bytes(_) => None,
+            Subject::Transaction(_) | Subject::Bytes(_) | Subject::BlockBytes(_) => None,
             Subject::Proposal(block) | Subject::Signed(block) => Some(block.block_hash()),
         }
     }
@@ -75,7 +77,7 @@ impl Case {
         match self.subject {
             Subject::Transaction(_) => &[Question::Block, Question::Mempool],
             Subject::Bytes(_) => &[Question::Mempool],
-            Subject::Proposal(_) | Subject::Signed(_) => &[Question::Block],
+            Subject::Proposal(_) | Subject::Signed(_) | Subject::BlockBytes(_) => &[Question::Block],
         }
     }
 }
@@ -87,7 +89,7 @@ impl World {
     /// If the ledger cannot be read.
     pub fn verdict(&self, case: &Case, question: Question) -> Result<Option<String>, ForgeError> {
         match (&case.subject, question) {
-            (Subject::Bytes(_), _) => Ok(Some("malformed".to_owned())),
+            (Subject::Bytes(_) | Subject::BlockBytes(_), _) => Ok(Some("malformed".to_owned())),
             (Subject::Transaction(transaction), Question::Mempool) => {
                 Ok(self.chain.submit(transaction).err().map(|error| format!("{}: {error}", error.name())))
             }
@@ -114,7 +116,7 @@ impl World {
                 ("testmempoolaccept", vec![vec![hex::encode(case.bytes())].into(), 0.into()])
             }
             (Subject::Transaction(transaction), Question::Block) => block(serialize_hex(&self.alone(transaction)?)),
-            (Subject::Proposal(proposed), _) => block(serialize_hex(&**proposed)),
+            (Subject::Proposal(_) | Subject::BlockBytes(_), _) => block(hex::encode(case.bytes())),
             (Subject::Signed(signed), _) => ("submitblock", vec![serialize_hex(&**signed).into()]),
         })
     }

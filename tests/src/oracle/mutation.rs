@@ -304,14 +304,20 @@ pub(super) fn after(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction) -> 
         wire::flags(name, rng, &mut bytes);
     }
     if name == "bytes" {
-        let position = rng.gen_range(0..bytes.len());
-        match rng.gen_range(0..8) {
-            0 => bytes.truncate(position),
-            1 => bytes.insert(position, rng.r#gen()),
-            2 => drop(bytes.remove(position)),
-            3 => bytes.push(0),
-            _ => flip(rng, &mut bytes),
-        }
+        let end = bytes.len();
+        change_bytes(rng, &mut bytes, end);
     }
     bytes
+}
+
+/// Changes one place among the bytes before `end`.
+pub(super) fn change_bytes(rng: &mut ChaCha20Rng, bytes: &mut Vec<u8>, end: usize) {
+    let position = rng.gen_range(0..end);
+    match rng.gen_range(0..8) {
+        0 => bytes.truncate(position),
+        1 => bytes.insert(position, rng.r#gen()),
+        2 => drop(bytes.remove(position)),
+        3 => bytes.push(0),
+        _ => flip(rng, bytes.get_mut(..end).unwrap_or_default()),
+    }
 }

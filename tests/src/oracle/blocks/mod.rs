@@ -8,13 +8,14 @@ mod order;
 mod signatures;
 
 use aquifer_assets::primitives::{Block, Transaction};
+use elements::encode::serialize;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 
 use super::lock::Lock;
 use super::world::{Draft, FEE_SAT, narrow};
-use super::{Case, Subject, World};
+use super::{Case, Subject, World, mutation};
 use crate::forge::{Coin, ForgeError, Pay, Payment, Shape};
 
 pub use signatures::WitnessChange;
@@ -24,6 +25,9 @@ const PROOFS: usize = 24;
 /// Numbers of streams: those of transactions are below.
 const STREAMS: u64 = 1 << 50;
 const STREAMS_OF_PROOFS: u64 = 1 << 51;
+const STREAMS_OF_BYTES: u64 = 1 << 52;
+/// Size of a header with short parameters, in bytes.
+const HEADER_SIZE: usize = 160;
 
 /// What was changed, and what is judged.
 type Made = Result<(&'static str, Subject), ForgeError>;
@@ -55,7 +59,27 @@ impl World {
         let rng = &mut rng;
         let family = FAMILIES.choose_weighted(rng, |family| family.share).unwrap_or(&FAMILIES[0]);
         let (mutation, subject) = (family.make)(self, rng)?;
+        // Not everything that can be made stands on the wire.
+        let subject = match subject {
+            Subject::Proposal(block) => proposal(serialize(&*block)),
+            other => other,
+        };
         Ok(Case { number, kind: format!("block+{}", family.name), mutation, subject })
+    }
+
+    /// The block with a number that is changed in its bytes.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn wire_case(&self, number: u64) -> Result<Case, ForgeError> {
+        let mut rng = ChaCha20Rng::seed_from_u64(self.seed);
+        rng.set_stream(STREAMS_OF_BYTES.saturating_add(number));
+        let rng = &mut rng;
+        let mut bytes = serialize(&self.good_block(rng)?);
+        // Half of the changes in the header and its parameters.
+        let end = if rng.gen_bool(0.5) { bytes.len().min(HEADER_SIZE) } else { bytes.len() };
+        mutation::change_bytes(rng, &mut bytes, end);
+        Ok(Case { number, kind: "block+bytes".to_owned(), mutation: "bytes", subject: proposal(bytes) })
     }
 
     /// A good block with many proofs, others for each number.
@@ -111,6 +135,11 @@ impl World {
         draft.sign(&mut payment.transaction, self);
         payment
     }
+}
+
+/// What the bytes of a proposed block are.
+fn proposal(bytes: Vec<u8>) -> Subject {
+    Block::decode(bytes.clone()).map_or(Subject::BlockBytes(bytes), |block| Subject::Proposal(Box::new(block)))
 }
 
 /// One of some names, each as likely as the others.
