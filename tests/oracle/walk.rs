@@ -91,7 +91,7 @@ impl Walk {
             }
             self.propose("with its vote", &block, true);
             self.extend(block);
-            if self.next_height() % 10 == 0 {
+            if self.next_height().is_multiple_of(10) {
                 return;
             }
         }

@@ -171,7 +171,7 @@ impl NonStandard {
             NonStandard::Spend(NonStandardSpend::Output { .. } | NonStandardSpend::Sigops { .. }) => {
                 "bad-txns-nonstandard-inputs"
             }
-            NonStandard::Spend(NonStandardSpend::Script { .. }) => "non-mandatory-script-verify-flag",
+            NonStandard::Spend(NonStandardSpend::Script { .. }) => "mempool-script-verify-flag-failed",
             NonStandard::Spend(NonStandardSpend::Annex { .. }) | NonStandard::Witness { .. } => {
                 "bad-witness-nonstandard"
             }

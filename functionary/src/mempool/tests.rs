@@ -149,7 +149,7 @@ fn a_spend_with_an_undefined_hash_type_is_valid_and_not_relayed() {
         |error| {
             assert_eq!(
                 (error.name(), error.elements_reason()),
-                ("nonstandard-spend", Some("non-mandatory-script-verify-flag"))
+                ("nonstandard-spend", Some("mempool-script-verify-flag-failed"))
             )
         },
         |admission| panic!("{admission:?}"),

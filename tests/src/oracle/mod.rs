@@ -5,7 +5,7 @@
 //! and number make the same bytes, so a case is written down as its number; a digest of its bytes tells when the maker has
 //! changed.
 
-pub mod blocks;
+mod blocks;
 mod case;
 mod child;
 mod lock;

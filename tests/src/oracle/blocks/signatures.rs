@@ -10,10 +10,7 @@ use super::super::{Subject, World};
 use super::Made;
 use crate::forge::set_witness;
 
-/// A change of a header's witness.
-pub type WitnessChange = &'static str;
-
-const CHANGES: [WitnessChange; 18] = [
+const CHANGES: [&str; 18] = [
     "none",
     "other-members",
     "order",
@@ -45,7 +42,7 @@ pub(super) fn make(world: &World, rng: &mut ChaCha20Rng) -> Made {
 }
 
 /// Signs for some members and makes the change.
-fn witness(name: WitnessChange, world: &World, rng: &mut ChaCha20Rng, block: &Block) -> Vec<Vec<u8>> {
+fn witness(name: &str, world: &World, rng: &mut ChaCha20Rng, block: &Block) -> Vec<Vec<u8>> {
     let needed = world.chain.founded.federation.threshold();
     let mut members: Vec<u16> = (0..4).collect();
     match name {
