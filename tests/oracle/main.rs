@@ -11,6 +11,7 @@
 #![allow(clippy::print_stdout, reason = "the counts are for whoever runs it")]
 
 mod compare;
+mod forms;
 mod listed;
 mod replay;
 mod walk;
