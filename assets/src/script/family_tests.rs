@@ -9,7 +9,6 @@ use elements::{EcdsaSighashType, SchnorrSighashType, Script};
 use secp256k1_zkp::{Keypair, Message, SECP256K1, XOnlyPublicKey};
 
 use super::reader::push_of;
-use super::standard::{NonStandardSpend, check_standard};
 use super::*;
 use crate::fixtures::their_outputs;
 use crate::primitives::{Transaction, TxOut, Witness};
@@ -63,12 +62,9 @@ impl Spend {
         }
     }
 
+    /// The verdict of the interpreter by the rules for relay.
     fn standard(&self) -> Result<(), ScriptError> {
-        match check_standard(&self.data()) {
-            Ok(()) => Ok(()),
-            Err(NonStandardSpend::Script { vin: 0, source }) => Err(source),
-            Err(other) => panic!("{other}"),
-        }
+        verify_spend_under(&self.data(), 0, Flags::STANDARD)
     }
 }
 

@@ -49,8 +49,8 @@ pub use error::{Contested, MempoolError, PackageLimit};
 pub use eviction::Limits;
 pub use packages::{MAX_ANCESTOR_VSIZE, MAX_ANCESTORS, MAX_DESCENDANT_VSIZE, MAX_DESCENDANTS};
 pub use policy::{
-    DUST_FEE_RATE_SAT_PER_KVB, INCREMENTAL_FEE_RATE_SAT_PER_KVB, MAX_DATA_SCRIPT_SIZE, MAX_SCRIPT_SIG_SIZE,
-    MAX_SIGOP_COST, MAX_TRANSACTION_WEIGHT, MIN_BASE_SIZE, MIN_FEE_RATE_SAT_PER_KVB, NonStandard,
+    DUST_FEE_RATE_SAT_PER_KVB, INCREMENTAL_FEE_RATE_SAT_PER_KVB, MAX_SCRIPT_SIG_SIZE, MAX_SIGOP_COST,
+    MAX_TRANSACTION_WEIGHT, MIN_BASE_SIZE, MIN_FEE_RATE_SAT_PER_KVB, NonStandard,
 };
 pub use replacement::{MAX_REPLACED, ReplacementError};
 
@@ -180,7 +180,7 @@ impl Mempool {
             // Said before anything of its form, which is not a payment's.
             return Err(TxError::Coinbase.into());
         }
-        policy::check_form(&transaction, self.params.pegged_asset())?;
+        policy::check_form(&transaction, &self.params)?;
         check_federation_policy(&self.params, &transaction)?;
         self.check_deposits(&transaction)?;
         let mut pool = self.lock();

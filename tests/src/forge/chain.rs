@@ -1,6 +1,7 @@
 //! A chain of a federation, driven by hand: the ledger, the mempool and the judge of one member, and the keys of all.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use aquifer_assets::block::{BlockError, Template, build_block, check_block_signatures};
@@ -33,7 +34,7 @@ const SPACING_SECONDS: u32 = 60;
 /// Fee of the transactions made here, in satoshi.
 const FEE_SAT: u64 = 1_000;
 
-/// Why a member does not vote for a block.
+/// Why a member does not vote for a block, or does not connect it.
 #[derive(Debug)]
 pub enum Refusal {
     /// A transaction in it breaks a rule.
@@ -47,6 +48,17 @@ pub enum Refusal {
     Block(BadBlock),
     /// No verdict now.
     NotNow(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Transaction { position, reason } => write!(f, "{}@{position}: {reason}", reason.name()),
+            Refusal::Block(BadBlock::Block(error)) => write!(f, "{}: {error}", error.name()),
+            Refusal::Block(error) => error.fmt(f),
+            Refusal::NotNow(reason) => f.write_str(reason),
+        }
+    }
 }
 
 fn refusal_in(verdict: Verdict) -> Option<Refusal> {
@@ -225,7 +237,16 @@ impl Chain {
         if let Err(error) = check_block_signatures(&*self.judge.federation()?, &block.header) {
             return Err(ForgeError::Seal { height: block.header.height, reason: error.to_string() });
         }
-        Ok(refusal_in(self.judge.examine(Body { block, batch: None }, Scrutiny::ChainOnly)?))
+        self.refusal_when_final(&block)
+    }
+
+    /// What a member that was away says of a block, if it does not connect it although it takes the signatures for good.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn refusal_when_final(&self, block: &Block) -> Result<Option<Refusal>, ForgeError> {
+        let body = Body { block: block.clone(), batch: None };
+        Ok(refusal_in(self.judge.examine(body, Scrutiny::ChainOnly)?))
     }
 
     /// Submits the bytes of a transaction to a member on the tip in whose mempool nothing waits.
@@ -244,25 +265,42 @@ impl Chain {
     /// [`ForgeError::Refused`] if it is not valid.
     pub fn extend(&mut self, transactions: Vec<Transaction>) -> Result<Block, ForgeError> {
         let block = self.propose(transactions)?;
+        let verdict = self.judge(&block)?;
+        let (block, certificate) = self.seal(block)?;
+        self.store(&block, &certificate, verdict)?;
+        Ok(block)
+    }
+
+    /// Adds a block that is final, whoever signed it, as a member does that was away.
+    ///
+    /// # Errors
+    /// [`ForgeError::Refused`] if the chain does not allow it.
+    pub fn follow(&mut self, block: &Block) -> Result<(), ForgeError> {
+        let body = Body { block: block.clone(), batch: None };
+        let verdict = self.judge.examine(body, Scrutiny::ChainOnly)?;
+        let (_, certificate) = self.seal(block.clone())?;
+        self.store(block, &certificate, verdict)
+    }
+
+    fn store(&mut self, block: &Block, certificate: &[u8], verdict: Verdict) -> Result<(), ForgeError> {
         let height = block.header.height;
-        let examined = match self.judge(&block)? {
+        let examined = match verdict {
             Verdict::Valid(examined) => examined,
             Verdict::Invalid(reason) => return Err(ForgeError::Refused { height, reason: reason.to_string() }),
             Verdict::NotNow(reason) => return Err(ForgeError::Refused { height, reason }),
         };
-        let (block, certificate) = self.seal(block)?;
         let mut times = self.judge.ledger.snapshot()?.latest_times(10)?;
         times.push(block.header.time);
         times.sort_unstable();
         self.ledger.connect(&NewBlock {
-            block: &block,
+            block,
             height,
             median_time_past: times.get(times.len() / 2).copied().unwrap_or(block.header.time),
             effects: &examined.effects,
-            certificate: &certificate,
+            certificate,
             batch: None,
         })?;
-        Ok(block)
+        Ok(())
     }
 
     /// Signatures of a header by some members, in the order of the roster.
