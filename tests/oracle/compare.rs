@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 /// Cases where we are stricter on purpose.
 const STRICTER: [(&str, &str); 3] = [
+    ("commitment", "elementsd decodes a commitment that is no point of the curve, and refuses it when it verifies"),
     (
         "pegout-of-wrong-asset",
         "a peg-out of another asset than the pegged one, or of a hidden amount, would burn it: nobody can pay it",
@@ -19,10 +20,6 @@ const STRICTER: [(&str, &str); 3] = [
     (
         "blinded-pegout",
         "a peg-out of another asset than the pegged one, or of a hidden amount, would burn it: nobody can pay it",
-    ),
-    (
-        "superfluous-issuance-proof",
-        "a range proof on an input without that hidden amount can be changed by anybody; elementsd refuses it in its mempool",
     ),
 ];
 

@@ -9,4 +9,5 @@
 #![allow(clippy::print_stdout, reason = "the counts are for whoever runs it")]
 
 mod compare;
+mod forms;
 mod replay;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aquifer_assets::chain::{ElementsConfOptions, elements_conf};
 use aquifer_assets::peg::pegout_script;
-use aquifer_assets::primitives::{Block, Transaction, TxOut};
+use aquifer_assets::primitives::{Block, DecodeError, Transaction, TxOut};
 use aquifer_assets::transaction::decode;
 use aquifer_functionary::chain::body::Body;
 use aquifer_functionary::chain::judge::{BadBlock, Scrutiny, Verdict};
@@ -326,7 +326,15 @@ impl World {
     /// # Errors
     /// If the ledger cannot be read.
     pub fn verdict(&self, case: &Case) -> Result<Option<String>, ForgeError> {
-        let Subject::Block(block) = &case.subject else { return Ok(Some("malformed".to_owned())) };
+        let block = match &case.subject {
+            Subject::Block(block) => block,
+            Subject::Bytes(bytes) => {
+                return Ok(Transaction::decode(bytes.clone()).err().map(|error| match error {
+                    DecodeError::Commitment { .. } => format!("commitment: {error}"),
+                    _ => "malformed".to_owned(),
+                }));
+            }
+        };
         let body = Body { block: (**block).clone(), batch: None };
         Ok(match Arc::new(&self.chain.judge).examine(body, Scrutiny::ChainOnly)? {
             Verdict::Valid(_) => None,
