@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod binaries;
 pub mod bitcoind;
 pub mod demo;

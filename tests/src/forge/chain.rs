@@ -13,11 +13,11 @@ use aquifer_federation::certificate::{Statement, combine, sign_share};
 use aquifer_federation::roster::MemberIndex;
 use aquifer_functionary::chain::SystemClock;
 use aquifer_functionary::chain::body::Body;
-use aquifer_functionary::chain::judge::{BadBlock, Judge, Scrutiny, Verdict};
+use aquifer_functionary::chain::judge::{BadBlock, Examined, Judge, Scrutiny, Verdict};
 use aquifer_functionary::chain::parent::{DepthVerdict, ParentChain};
 use aquifer_functionary::mempool::{Admission, Mempool, MempoolError};
 use aquifer_functionary::store::OpenGate;
-use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore, NewBlock};
+use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore};
 use elements::encode::serialize;
 use elements::{AssetId, Script};
 use rand::SeedableRng as _;
@@ -32,7 +32,7 @@ const MEMBERS: u16 = 4;
 /// Between two blocks, in seconds.
 const SPACING_SECONDS: u32 = 60;
 /// Fee of the transactions made here, in satoshi.
-const FEE_SAT: u64 = 1_000;
+pub const FEE_SAT: u64 = 1_000;
 
 /// Why a member does not vote for a block, or does not connect it.
 #[derive(Debug)]
@@ -289,17 +289,8 @@ impl Chain {
             Verdict::Invalid(reason) => return Err(ForgeError::Refused { height, reason: reason.to_string() }),
             Verdict::NotNow(reason) => return Err(ForgeError::Refused { height, reason }),
         };
-        let mut times = self.judge.ledger.snapshot()?.latest_times(10)?;
-        times.push(block.header.time);
-        times.sort_unstable();
-        self.ledger.connect(&NewBlock {
-            block,
-            height,
-            median_time_past: times.get(times.len() / 2).copied().unwrap_or(block.header.time),
-            effects: &examined.effects,
-            certificate,
-            batch: None,
-        })?;
+        let examined = Examined { body: Body { block: block.clone(), batch: None }, ..*examined };
+        self.judge.connect(&mut self.ledger, &examined, certificate)?;
         Ok(())
     }
 
