@@ -12,7 +12,7 @@ use std::{env, fs};
 use aquifer_assets::primitives::{Transaction, TxInWitness, TxOutWitness};
 use aquifer_assets::state::ChainView as _;
 use aquifer_fuzz_targets::ground::{CaseFile, Ground, GroundFile, TEXT};
-use aquifer_tests::oracle::{Subject, World};
+use aquifer_tests::oracle::{Question, Subject, World};
 use elements::encode::serialize_hex;
 
 const SEED: u64 = 1;
@@ -60,14 +60,13 @@ fn bare(transaction: &Transaction) -> Transaction {
 fn cases(world: &World) -> Vec<CaseFile> {
     let mut valid: Vec<CaseFile> = (0..CASES)
         .map(|number| world.case(number).unwrap())
-        .filter(|case| world.verdict(case).unwrap().is_none())
+        .filter(|case| world.verdict(case, Question::Block).unwrap().is_none())
         .filter_map(|case| {
-            let Subject::Block(block) = case.subject else { return None };
-            let [_, parent, child] = block.txdata.as_slice() else { return None };
-            Some(CaseFile { kind: case.kind, parent: serialize_hex(parent), child: serialize_hex(child) })
+            let Subject::Transaction(transaction) = case.subject else { return None };
+            Some(CaseFile { kind: case.kind, transaction: serialize_hex(&*transaction) })
         })
         .collect();
-    valid.sort_by_key(|case| case.parent.len() + case.child.len());
+    valid.sort_by_key(|case| case.transaction.len());
     let mut kinds = BTreeSet::new();
     valid.retain(|case| case.kind.split('+').fold(false, |new, kind| kinds.insert(kind.to_owned()) || new));
     valid

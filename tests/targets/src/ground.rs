@@ -48,31 +48,25 @@ pub struct GroundFile {
     pub cases: Vec<CaseFile>,
 }
 
-/// Two transactions, of which the second spends the first and is what matters.
+/// A transaction that spends coins of the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaseFile {
-    /// What the child holds, joined by `+`.
+    /// What it holds, joined by `+`.
     pub kind: String,
-    /// What pays it.
-    pub parent: String,
     /// The transaction.
-    pub child: String,
+    pub transaction: String,
 }
 
 /// A valid transaction.
 pub struct Case {
     /// What it holds.
     pub kind: String,
-    /// What pays it: valid on the ground.
-    pub parent: Transaction,
-    /// The transaction: valid after its parent.
-    pub child: Transaction,
+    /// The transaction.
+    pub transaction: Transaction,
     /// The transaction as it is sent.
     pub bytes: Vec<u8>,
     /// What it spends, in the order of its inputs.
     pub spent: Vec<TxOut>,
-    /// The coins after its parent.
-    pub view: MemoryView,
     /// What it changes.
     pub effects: Effects,
 }
@@ -80,7 +74,7 @@ pub struct Case {
 impl Case {
     /// What its signatures sign.
     pub fn sighash(&self) -> SighashData<'_> {
-        SighashData::new(&self.child, &self.spent, ground().params.genesis_hash())
+        SighashData::new(&self.transaction, &self.spent, ground().params.genesis_hash())
     }
 }
 
@@ -130,13 +124,11 @@ impl Ground {
     }
 
     fn case(&self, file: &CaseFile) -> Result<Case, GroundError> {
-        let (parent, child) = (transaction(&file.parent)?, transaction(&file.child)?);
-        let refused = |error| GroundError::Refused(file.kind.clone(), Box::new(error));
-        let mut view = self.view.clone();
-        view.apply(&verify_transaction(&self.context(), &parent, &view).map_err(refused)?);
-        let effects = verify_transaction(&self.context(), &child, &view).map_err(refused)?;
-        let spent = spent_outputs(&self.context(), &child, &effects).unwrap_or_default();
-        Ok(Case { kind: file.kind.clone(), parent, bytes: serialize(&child), child, spent, view, effects })
+        let transaction = transaction(&file.transaction)?;
+        let effects = verify_transaction(&self.context(), &transaction, &self.view)
+            .map_err(|error| GroundError::Refused(file.kind.clone(), Box::new(error)))?;
+        let spent = spent_outputs(&self.context(), &transaction, &effects).unwrap_or_default();
+        Ok(Case { kind: file.kind.clone(), bytes: serialize(&transaction), transaction, spent, effects })
     }
 
     /// Where the next block stands.

@@ -18,7 +18,7 @@ pub fn run(input: &[u8]) {
     let claims: Vec<&Transaction> = ground()
         .cases
         .iter()
-        .map(|case| &case.child)
+        .map(|case| &case.transaction)
         .filter(|child| child.input.iter().any(|input| input.is_pegin))
         .collect();
     let Some(mut transaction) = program.pick(&claims).map(|child| (*child).clone()) else { return };

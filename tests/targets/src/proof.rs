@@ -38,7 +38,7 @@ static PROOFS: LazyLock<Proofs> = LazyLock::new(|| {
     let mut proofs = Proofs { ranges: Vec::new(), surjections: Vec::new() };
     for case in &ground().cases {
         let targets = targets(case);
-        for output in &case.child.output {
+        for output in &case.transaction.output {
             let Some(generator) = generator(&output.asset) else { continue };
             if let Value::Confidential(commitment) = output.value {
                 let script = output.script_pubkey.to_bytes();
@@ -65,7 +65,7 @@ fn targets(case: &Case) -> Vec<Generator> {
         let token = explicit(token).filter(|_| issuance.inflation_keys != Value::Null);
         Some([asset, token])
     };
-    let inputs = case.child.input.iter().zip(&case.spent);
+    let inputs = case.transaction.input.iter().zip(&case.spent);
     inputs
         .flat_map(|(input, spent)| {
             let issued = issued(input).into_iter().flatten().flatten();

@@ -22,7 +22,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
 
 /// The spends of witness scripts, whose signatures hold.
 fn spends(number: [u8; 2], case: &Case) -> impl Iterator<Item = Vec<u8>> {
-    (0_u16..).zip(case.child.input.iter().zip(&case.spent)).filter_map(move |(vin, (input, spent))| {
+    (0_u16..).zip(case.transaction.input.iter().zip(&case.spent)).filter_map(move |(vin, (input, spent))| {
         let witness = input.witness.script_witness.to_vec();
         let (last, rest) = witness.split_last()?;
         let (place, script, items) = match spent.script_pubkey.as_bytes() {

@@ -48,7 +48,7 @@ fn examine(bytes: &[u8], case: &Case) {
         assert_eq!(transaction.weight(), reference.weight(), "weight");
     }
     ask(&transaction, &case.spent);
-    judge(&transaction, case);
+    judge(&transaction);
 }
 
 /// Everything that can be asked of a transaction that nobody has judged.
@@ -71,10 +71,10 @@ fn ask(transaction: &Transaction, spent: &[TxOut]) {
 }
 
 /// Only what is valid has effects, and they are the same each time.
-fn judge(transaction: &Transaction, case: &Case) {
+fn judge(transaction: &Transaction) {
     let context = ground().context();
-    let verdict = verify_transaction(&context, transaction, &case.view);
-    assert_eq!(verify_transaction(&context, transaction, &case.view), verdict, "another verdict");
+    let verdict = verify_transaction(&context, transaction, &ground().view);
+    assert_eq!(verify_transaction(&context, transaction, &ground().view), verdict, "another verdict");
     if let Ok(effects) = verdict {
         let spent = spent_outputs(&context, transaction, &effects).unwrap_or_default();
         assert_eq!(spent.len(), transaction.input.len(), "effects without the coins that are spent");

@@ -38,7 +38,7 @@ impl VerdictCache for Everything {
 static WARM: LazyLock<Everything> = LazyLock::new(|| {
     let warm = Everything::default();
     for case in &ground().cases {
-        let verdict = verify_transaction_with(&ground().context(), &case.child, &case.view, Some(&warm));
+        let verdict = verify_transaction_with(&ground().context(), &case.transaction, &ground().view, Some(&warm));
         assert_eq!(verdict.as_ref(), Ok(&case.effects), "{}", case.kind);
     }
     warm
@@ -52,7 +52,7 @@ pub fn run(input: &[u8]) {
     let mut program = Program::new(input);
     let cases = &ground().cases;
     let Some(case) = program.pick(cases) else { return };
-    let mut view = case.view.clone();
+    let mut view = ground().view.clone();
     let mut bytes = case.bytes.clone();
     match program.byte() % 4 {
         0 => {
@@ -64,7 +64,7 @@ pub fn run(input: &[u8]) {
             spend_another(&mut program, case, vin, &mut view);
         }
         _ => {
-            let mut child = case.child.clone();
+            let mut child = case.transaction.clone();
             for _ in 0..=program.byte() % 4 {
                 cut_again(&mut program, &mut child);
             }
@@ -73,7 +73,7 @@ pub fn run(input: &[u8]) {
     }
     // What cannot be sent is no statement.
     let Some(child) = wire::transaction(&bytes) else { return };
-    let unchanged = child == case.child && has_coins(case, &view);
+    let unchanged = child == case.transaction && has_coins(case, &view);
     let verdict = judge(&child, &view);
     if unchanged {
         assert_eq!(verdict.as_ref(), Ok(&case.effects), "nothing was changed");
@@ -82,15 +82,15 @@ pub fn run(input: &[u8]) {
 
 /// Whether a view has the coins of a case as they are.
 fn has_coins(case: &Case, view: &MemoryView) -> bool {
-    case.child.input.iter().all(|input| {
+    case.transaction.input.iter().all(|input| {
         let coin = |view: &MemoryView| view.coin(&input.previous_output).ok().flatten();
-        coin(view) == coin(&case.view)
+        coin(view) == coin(&ground().view)
     })
 }
 
 /// Lets an input spend something else.
 fn spend_another(program: &mut Program<'_>, case: &Case, vin: usize, view: &mut MemoryView) {
-    let Some(outpoint) = case.child.input.get(vin).map(|input| input.previous_output) else { return };
+    let Some(outpoint) = case.transaction.input.get(vin).map(|input| input.previous_output) else { return };
     let Ok(Some(coin)) = view.coin(&outpoint) else { return };
     let mut output = coin.output.clone();
     let Some(other) = program.pick(&case.spent) else { return };
