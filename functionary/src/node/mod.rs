@@ -94,7 +94,7 @@ pub enum NodeError {
 pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Handle::current();
     let data = &config.data;
-    let FederationMember { member, share, federation, index: me } = FederationMember::load(config)?;
+    let FederationMember { member, share, federation, index: me, .. } = FederationMember::load(config)?;
     let params = Arc::new(federation.params.clone());
     let settings = federation.roster.settings().clone();
 
