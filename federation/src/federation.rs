@@ -17,6 +17,7 @@ use crate::{
     encoding::{hex_bytes, hex_hash},
     keys::{TreasuryKey, TreasuryKeyError},
     roster::{MemberIndex, Roster},
+    treasury::{Treasury, TreasuryOutputError},
 };
 
 /// Version of the federation file.
@@ -65,6 +66,9 @@ pub enum FederationFileError {
     /// The treasury key has the wrong size or is no list of points.
     #[error(transparent)]
     TreasuryKey(#[from] TreasuryKeyError),
+    /// The treasury key gives no output.
+    #[error(transparent)]
+    TreasuryOutput(#[from] TreasuryOutputError),
     /// There is not one signature per member.
     #[error("the success certificate has {found} signatures for {expected} members")]
     SignatureCount {
@@ -104,6 +108,7 @@ impl FederationFile {
         }
         let GroupKeys { key_set, certificate_key, public_key_shares, treasury_key } = keys;
         Ok(Federation {
+            treasury: Treasury::new(roster, &treasury_key)?,
             roster: roster.clone(),
             params: roster.chain_params(),
             key_set,
@@ -158,6 +163,8 @@ pub struct Federation {
     public_key_shares: Vec<PublicKeyShare>,
     /// The treasury key.
     pub treasury_key: TreasuryKey,
+    /// The treasury that it holds.
+    pub treasury: Treasury,
 }
 
 impl Federation {

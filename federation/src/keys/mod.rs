@@ -14,5 +14,7 @@ mod treasury;
 pub use derive::MemberKeys;
 pub use seed::{MemberSeed, SeedError};
 pub use share::{BlsShare, BlsShareError};
-pub(crate) use treasury::{TreasurySuite, identifier, member_at};
+#[cfg(test)]
+pub(crate) use treasury::tests;
 pub use treasury::{TreasuryKey, TreasuryKeyError, TreasuryShare, TreasuryShareError};
+pub(crate) use treasury::{TreasurySuite, identifier, member_at};

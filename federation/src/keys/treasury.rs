@@ -155,3 +155,62 @@ impl fmt::Debug for TreasuryShare {
         f.write_str("TreasuryShare(..)")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use frost_core::{
+        Field, Group, Scalar,
+        keys::{CoefficientCommitment, VerifiableSecretSharingCommitment},
+    };
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    use super::*;
+
+    type Curve = <TreasurySuite as Ciphersuite>::Group;
+
+    /// A key that is dealt by nobody but the test, with the shares of all members.
+    pub(crate) fn dealt_treasury_key(members: usize, threshold: usize) -> (TreasuryKey, Vec<TreasuryShare>) {
+        let mut rng = ChaCha20Rng::seed_from_u64(u64::try_from(members).unwrap());
+        let random = || <<Curve as Group>::Field as Field>::random(&mut rng);
+        let coefficients: Vec<Scalar<TreasurySuite>> = std::iter::repeat_with(random).take(threshold).collect();
+        let points =
+            coefficients.iter().map(|c| CoefficientCommitment::new(<Curve as Group>::generator() * *c)).collect();
+        let commitment = VerifiableSecretSharingCommitment::<TreasurySuite>::new(points);
+        let key = TreasuryKey::from_bytes(&commitment.serialize_whole().unwrap(), members, threshold).unwrap();
+        let share = |member: u16| {
+            let member = MemberIndex(member);
+            let share = SigningShare::from_coefficients(&coefficients, identifier(member).unwrap());
+            TreasuryShare::from_bytes(&share.serialize().try_into().unwrap(), member, &key).unwrap()
+        };
+        let shares = (0..u16::try_from(members).unwrap()).map(share).collect();
+        (key, shares)
+    }
+
+    #[test]
+    fn shares_of_others_and_bytes_that_are_none_are_refused() {
+        let (key, shares) = dealt_treasury_key(4, 3);
+        let first = shares.first().unwrap();
+        assert_eq!(TreasuryShare::from_bytes(&first.to_bytes(), MemberIndex(0), &key).as_ref(), Ok(first));
+        let foreign = TreasuryShare::from_bytes(&first.to_bytes(), MemberIndex(1), &key);
+        assert_eq!(foreign, Err(TreasuryShareError::Foreign(MemberIndex(1))));
+        let nobody = TreasuryShare::from_bytes(&first.to_bytes(), MemberIndex(4), &key);
+        assert_eq!(nobody, Err(TreasuryShareError::Foreign(MemberIndex(4))));
+        let high = TreasuryShare::from_bytes(&[0xff; 32], MemberIndex(0), &key);
+        assert_eq!(high, Err(TreasuryShareError::Range));
+        let zero = TreasuryShare::from_bytes(&[0; 32], MemberIndex(0), &key);
+        assert_eq!(zero, Err(TreasuryShareError::Foreign(MemberIndex(0))));
+        assert_eq!(format!("{first:?}"), "TreasuryShare(..)");
+    }
+
+    #[test]
+    fn keys_of_the_wrong_form_are_refused() {
+        let (key, _) = dealt_treasury_key(4, 3);
+        let read = |bytes: &[u8], threshold| TreasuryKey::from_bytes(bytes, 4, threshold);
+        assert_eq!(read(key.to_bytes(), 3), Ok(key.clone()));
+        assert!(read(key.to_bytes(), 4).is_err());
+        assert!(read(&[0; 99], 3).is_err());
+        assert!(read(&[0xff; 99], 3).is_err());
+        assert!(read(&[], 0).is_err());
+    }
+}

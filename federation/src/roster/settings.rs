@@ -4,6 +4,8 @@ use bitcoin::Network;
 use borsh::BorshSerialize;
 use serde::{Deserialize, Serialize};
 
+use super::emergency::{CanonicalEmergency, Emergency, EmergencyError};
+
 /// Names that select a built-in chain of Elements or Bitcoin, whose parameters would then be used in place of ours.
 const RESERVED_NAMES: [&str; 8] =
     ["main", "test", "testnet4", "signet", "regtest", "liquidv1", "liquidv1test", "liquidtestnet"];
@@ -24,6 +26,9 @@ pub struct Settings {
     pub idle_interval_ms: u64,
     /// Least time between two blocks, in milliseconds.
     pub min_block_spacing_ms: u64,
+    /// Keys that can move the treasury's coins after a long rest; by default there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<Emergency>,
 }
 
 /// Settings that no chain can run with.
@@ -38,6 +43,9 @@ pub enum SettingsError {
     /// A deposit without confirmations can be taken back.
     #[error("pegin_confirmation_depth_blocks must be at least 1")]
     NoDepth,
+    /// The emergency keys give no working script.
+    #[error("emergency: {0}")]
+    Emergency(#[from] EmergencyError),
     /// An epoch has blocks.
     #[error("epoch_length_blocks must be at least 1")]
     NoEpoch,
@@ -60,6 +68,7 @@ impl Default for Settings {
             epoch_length_blocks: 10,
             idle_interval_ms: 5_000,
             min_block_spacing_ms: 1_000,
+            emergency: None,
         }
     }
 }
@@ -88,6 +97,9 @@ impl Settings {
         if self.epoch_length_blocks == 0 {
             return Err(SettingsError::NoEpoch);
         }
+        if let Some(emergency) = &self.emergency {
+            emergency.check()?;
+        }
         if self.idle_interval_ms == 0 || self.idle_interval_ms < self.min_block_spacing_ms {
             return Err(SettingsError::IdleInterval {
                 idle_ms: self.idle_interval_ms,
@@ -107,6 +119,7 @@ impl Settings {
             epoch_length_blocks: u32,
             idle_interval_ms: u64,
             min_block_spacing_ms: u64,
+            emergency: Option<CanonicalEmergency>,
         }
         let canonical = Canonical {
             chain_name: &self.chain_name,
@@ -115,6 +128,7 @@ impl Settings {
             epoch_length_blocks: self.epoch_length_blocks,
             idle_interval_ms: self.idle_interval_ms,
             min_block_spacing_ms: self.min_block_spacing_ms,
+            emergency: self.emergency.as_ref().map(Emergency::canonical),
         };
         // Writing to memory fails only for lengths above 2^32, which `check` excludes.
         borsh::to_vec(&canonical).unwrap_or_default()

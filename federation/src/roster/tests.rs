@@ -50,13 +50,15 @@ fn json_round_trip_and_checks_on_reading() {
 #[test]
 fn hash_covers_everything() {
     let (seeds, roster) = federation_of(4);
-    let mut settings = vec![Settings::default(); 6];
+    let mut settings = vec![Settings::default(); 7];
     settings[0].chain_name = "other".to_owned();
     settings[1].parent = Network::Signet;
     settings[2].pegin_confirmation_depth_blocks += 1;
     settings[3].epoch_length_blocks += 1;
     settings[4].idle_interval_ms += 1;
     settings[5].min_block_spacing_ms += 1;
+    let keys = vec![roster.members[0].peg_key.x_only_public_key().0];
+    settings[6].emergency = Some(Emergency { keys, threshold: 1, timelock_blocks: 4_032 });
     let mut hashes: BTreeSet<[u8; 32]> =
         settings.into_iter().map(|s| Roster::new(s, roster.members.clone()).unwrap().hash()).collect();
     hashes.insert(roster.hash());
@@ -66,7 +68,7 @@ fn hash_covers_everything() {
     let mut moved = roster.members.clone();
     moved[3] = MemberCard::new(&seeds[3].keys(), details(9)).unwrap();
     hashes.insert(Roster::new(Settings::default(), moved).unwrap().hash());
-    assert_eq!(hashes.len(), 9);
+    assert_eq!(hashes.len(), 10);
     assert_eq!(roster.fingerprint().replace(' ', ""), hex::encode(roster.hash()));
     assert_eq!(roster.fingerprint().split(' ').count(), 16);
 }
@@ -76,7 +78,7 @@ fn hash_covers_everything() {
 fn hash_is_frozen() {
     assert_eq!(
         hex::encode(federation_of(4).1.hash()),
-        "9b1bba848cef23619bc5e38bdff5a01a708304125fb6822fdd8f7b883d9e696b"
+        "0fb9c3e225093f06cdb03d4c1f196081872e6e2f6e722ca0882623675b0cb24c"
     );
 }
 

@@ -17,7 +17,7 @@ use aquifer_assets::state::{ChainView as _, DynafedEntries, Effects, ViewError};
 use aquifer_assets::transaction::fee_in;
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::treasury::{
-    BatchPlan, CommitmentError, FeeRateBounds, batch_commitment, check_batch, find_batch_commitment,
+    BatchPlan, CommitmentError, FeeRateBounds, Treasury, batch_commitment, check_batch, find_batch_commitment,
 };
 use aquifer_proto::peer::FinalBlock;
 use elements::{BlockHeader, Script, Txid};
@@ -101,6 +101,8 @@ pub struct Examined {
 pub struct Judge {
     /// The chain's parameters.
     pub params: Arc<ChainParams>,
+    /// What the members hold the bitcoin with.
+    pub treasury: Arc<Treasury>,
     /// The final chain.
     pub ledger: Arc<LedgerReader>,
     /// What waits for a block.
@@ -326,7 +328,7 @@ impl Judge {
                     .filter(|coin| spent.contains(&coin.outpoint))
                     .map(|coin| (coin.outpoint, coin))
                     .collect();
-                match check_batch(&self.params, &coins, &waiting, batch, &FeeRateBounds::HARD_LIMITS) {
+                match check_batch(&self.treasury, &coins, &waiting, batch, &FeeRateBounds::HARD_LIMITS) {
                     Ok(plan) => Ok(Some(plan)),
                     Err(error) => Err(Verdict::Invalid(BadBlock::Batch(error.to_string()))),
                 }

@@ -119,7 +119,7 @@ impl NodeBackend {
             return Ok(waiting.iter().map(|request| (request.outpoint, reason.clone())).collect());
         }
         let fee_rate = self.parts.parent.fee_rate_sat_per_kvb().map_err(backend_error)?;
-        let planning = plan(&self.parts.params, &snapshot.treasury_coins()?, &waiting, fee_rate);
+        let planning = plan(&self.parts.federation.treasury, &snapshot.treasury_coins()?, &waiting, fee_rate);
         let mut reasons: BTreeMap<OutPoint, String> =
             planning.waiting.iter().map(|left| (left.request, left.reason.to_string())).collect();
         for paid in planning.batch.iter().flat_map(|batch| &batch.paid) {
@@ -149,7 +149,7 @@ impl NodeBackend {
             confirmations: 0,
         };
         let Some(paid) = stored.batch else {
-            match park_reason(&self.parts.params, request) {
+            match park_reason(&self.parts.federation.treasury, request) {
                 Some(reason) => {
                     pegout.state = PegoutState::Parked;
                     pegout.reason = reason.to_string();

@@ -96,6 +96,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let data = &config.data;
     let FederationMember { member, share, federation, index: me, .. } = FederationMember::load(config)?;
     let params = Arc::new(federation.params.clone());
+    let treasury = Arc::new(federation.treasury.clone());
     let settings = federation.roster.settings().clone();
 
     let gate: Arc<dyn crate::store::Gate> = Arc::new(OpenGate);
@@ -112,13 +113,14 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let (parent, following) = Parent::start(parent_config, Arc::clone(&params), &data.database("parent"), &runtime)?;
     let driver_config = DriverConfig {
         roster: federation.roster.clone(),
+        treasury: federation.treasury.clone(),
         me,
         peg_key: member.keys.peg,
         poll_interval: PARENT_POLL_INTERVAL,
     };
     let (driver, driving) = PegoutDriver::start(driver_config, parent.clone(), &runtime);
     let bitcoin: Arc<dyn ParentChain> =
-        Arc::new(bitcoin::BitcoinParent::new(parent.clone(), driver.clone(), Arc::clone(&params)));
+        Arc::new(bitcoin::BitcoinParent::new(parent.clone(), driver.clone(), Arc::clone(&treasury)));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mempool = Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&bitcoin))
         .with_clock(Arc::clone(&clock))
@@ -155,6 +157,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     };
     let judge = Judge {
         params: Arc::clone(&params),
+        treasury,
         ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
         parent: bitcoin,

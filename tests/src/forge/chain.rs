@@ -105,6 +105,7 @@ impl Chain {
         let judge = Judge {
             mempool: Arc::new(Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&parent))),
             params,
+            treasury: Arc::new(founded.federation.treasury.clone()),
             ledger: reader,
             parent,
             clock: Arc::new(SystemClock),

@@ -219,7 +219,8 @@ fn insert_peg(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
             change.outpoint.vout,
             integer(change.amount_sat),
             change.script_pubkey.as_bytes(),
-            change.witness_script.as_bytes(),
+            // The treasury's own output needs none: how it is spent follows from the federation.
+            Vec::<u8>::new(),
             None::<Vec<u8>>,
             None::<Vec<u8>>,
             new.height
