@@ -2,8 +2,8 @@
 //!
 //! A batch is a Bitcoin transaction that pays pending peg-outs from treasury coins. The proposer of a block plans one
 //! ([`plan()`]); every member rebuilds and compares it before it votes ([`check_batch`]); the coinbase of the block commits to
-//! its txid ([`batch_commitment`]); when the block is final, members sign ([`sign_batch`]), verify each other's signatures
-//! and put them together ([`finalize_batch`]).
+//! its txid ([`batch_commitment`]); when the block is final, members sign, each with its own keys ([`sign_batch`]) and
+//! together with the treasury key ([`roast`]), and put the signatures together ([`finalize_batch`]).
 //!
 //! # Coins
 //! Users pay *deposits* to the federation's script, which every Elements node can check; their first spend moves them to the
@@ -31,6 +31,7 @@ mod coins;
 mod commitment;
 mod output;
 mod plan;
+pub mod roast;
 mod rules;
 mod signing;
 

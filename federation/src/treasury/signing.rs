@@ -1,7 +1,7 @@
 //! Signing a batch with the members' own keys, and putting all signatures together.
 //!
 //! Deposits need `k` ECDSA signatures, made with the peg key plus the tweak of the claim script, `SIGHASH_ALL`. An output of
-//! the treasury needs one signature of the FROST key, which a session of members makes, or, when no
+//! the treasury needs one signature of the FROST key, which a session of members makes ([`super::roast`]), or, when no
 //! session comes to its end, `k` Schnorr signatures with the peg keys themselves. Both cover every input and output
 //! (`SIGHASH_DEFAULT`); both can be collected at the same time, and the FROST signature is preferred, since it is smaller.
 
