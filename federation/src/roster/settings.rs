@@ -4,6 +4,11 @@ use bitcoin::Network;
 use borsh::BorshSerialize;
 use serde::{Deserialize, Serialize};
 
+use crate::valve::{ValveSettings, ValveSettingsError};
+
+/// Shortest delay of any peg-out where the bitcoin is real, in seconds.
+const MIN_MAIN_DELAY_SECONDS: u64 = 600;
+
 /// Names that select a built-in chain of Elements or Bitcoin, whose parameters would then be used in place of ours.
 const RESERVED_NAMES: [&str; 8] =
     ["main", "test", "testnet4", "signet", "regtest", "liquidv1", "liquidv1test", "liquidtestnet"];
@@ -24,6 +29,8 @@ pub struct Settings {
     pub idle_interval_ms: u64,
     /// Least time between two blocks, in milliseconds.
     pub min_block_spacing_ms: u64,
+    /// How much bitcoin leaves the treasury, and how soon.
+    pub valve: ValveSettings,
 }
 
 /// Settings that no chain can run with.
@@ -49,6 +56,15 @@ pub enum SettingsError {
         /// The spacing given, in milliseconds.
         spacing_ms: u64,
     },
+    /// The valve cannot work with its settings.
+    #[error("valve: {0}")]
+    Valve(#[from] ValveSettingsError),
+    /// A halt comes too late for peg-outs that do not wait.
+    #[error(
+        "valve: on the Bitcoin main network every peg-out must wait for at least {MIN_MAIN_DELAY_SECONDS} s, so that \
+         members can halt; the first of delays has {0} s"
+    )]
+    NoDelayOnMain(u64),
 }
 
 impl Default for Settings {
@@ -60,6 +76,7 @@ impl Default for Settings {
             epoch_length_blocks: 10,
             idle_interval_ms: 5_000,
             min_block_spacing_ms: 1_000,
+            valve: ValveSettings::devnet(),
         }
     }
 }
@@ -94,6 +111,11 @@ impl Settings {
                 spacing_ms: self.min_block_spacing_ms,
             });
         }
+        self.valve.check()?;
+        let least_delay_seconds = self.valve.least_delay_seconds();
+        if self.parent == Network::Bitcoin && least_delay_seconds < MIN_MAIN_DELAY_SECONDS {
+            return Err(SettingsError::NoDelayOnMain(least_delay_seconds));
+        }
         Ok(())
     }
 
@@ -107,6 +129,7 @@ impl Settings {
             epoch_length_blocks: u32,
             idle_interval_ms: u64,
             min_block_spacing_ms: u64,
+            valve: &'a ValveSettings,
         }
         let canonical = Canonical {
             chain_name: &self.chain_name,
@@ -115,6 +138,7 @@ impl Settings {
             epoch_length_blocks: self.epoch_length_blocks,
             idle_interval_ms: self.idle_interval_ms,
             min_block_spacing_ms: self.min_block_spacing_ms,
+            valve: &self.valve,
         };
         // Writing to memory fails only for lengths above 2^32, which `check` excludes.
         borsh::to_vec(&canonical).unwrap_or_default()

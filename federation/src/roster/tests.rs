@@ -3,7 +3,10 @@
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 use super::*;
-use crate::keys::MemberSeed;
+use crate::{
+    keys::MemberSeed,
+    valve::{ValveSettings, ValveSettingsError},
+};
 
 /// Seeds and roster of a federation of `count` members; the same for the same `count`.
 pub(crate) fn federation_of(count: usize) -> (Vec<MemberSeed>, Roster) {
@@ -50,13 +53,14 @@ fn json_round_trip_and_checks_on_reading() {
 #[test]
 fn hash_covers_everything() {
     let (seeds, roster) = federation_of(4);
-    let mut settings = vec![Settings::default(); 6];
+    let mut settings = vec![Settings::default(); 7];
     settings[0].chain_name = "other".to_owned();
     settings[1].parent = Network::Signet;
     settings[2].pegin_confirmation_depth_blocks += 1;
     settings[3].epoch_length_blocks += 1;
     settings[4].idle_interval_ms += 1;
     settings[5].min_block_spacing_ms += 1;
+    settings[6].valve.window_limit_sat += 1;
     let mut hashes: BTreeSet<[u8; 32]> =
         settings.into_iter().map(|s| Roster::new(s, roster.members.clone()).unwrap().hash()).collect();
     hashes.insert(roster.hash());
@@ -66,7 +70,7 @@ fn hash_covers_everything() {
     let mut moved = roster.members.clone();
     moved[3] = MemberCard::new(&seeds[3].keys(), details(9)).unwrap();
     hashes.insert(Roster::new(Settings::default(), moved).unwrap().hash());
-    assert_eq!(hashes.len(), 9);
+    assert_eq!(hashes.len(), 10);
     assert_eq!(roster.fingerprint().replace(' ', ""), hex::encode(roster.hash()));
     assert_eq!(roster.fingerprint().split(' ').count(), 16);
 }
@@ -76,7 +80,7 @@ fn hash_covers_everything() {
 fn hash_is_frozen() {
     assert_eq!(
         hex::encode(federation_of(4).1.hash()),
-        "9b1bba848cef23619bc5e38bdff5a01a708304125fb6822fdd8f7b883d9e696b"
+        "38c8888e4505c7a5b29ff3fe7e9b188f2aa8749645d31a7f8f4c16479c2288fc"
     );
 }
 
@@ -147,6 +151,11 @@ fn sizes_and_settings() {
     assert_eq!(bad(&|s| s.pegin_confirmation_depth_blocks = 0), SettingsError::NoDepth);
     assert_eq!(bad(&|s| s.epoch_length_blocks = 0), SettingsError::NoEpoch);
     assert_eq!(bad(&|s| s.idle_interval_ms = 10), SettingsError::IdleInterval { idle_ms: 10, spacing_ms: 1_000 });
+    assert_eq!(bad(&|s| s.valve.window_seconds = 0), SettingsError::Valve(ValveSettingsError::Window(0)));
+    // A devnet's valve is not for real money.
+    assert_eq!(bad(&|s| s.parent = Network::Bitcoin), SettingsError::NoDelayOnMain(0));
+    let main = Settings { parent: Network::Bitcoin, valve: ValveSettings::production(), ..Settings::default() };
+    assert_eq!(main.check(), Ok(()));
 }
 
 #[test]
