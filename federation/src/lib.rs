@@ -8,6 +8,7 @@
 //! * [`ceremony`]: the dealerless generation of the certificate key and the treasury key; its public outcome is a [`federation`] file.
 //! * [`blocksign`], [`certificate`]: the two signatures under a block.
 //! * [`treasury`]: peg-out batches: planned, checked, signed.
+//! * [`valve`]: how much of the treasury leaves, how soon, and who can stop it.
 
 #![forbid(unsafe_code)]
 
@@ -19,5 +20,6 @@ pub mod federation;
 pub mod keys;
 pub mod roster;
 pub mod treasury;
+pub mod valve;
 
 mod encoding;

@@ -5,6 +5,10 @@ use borsh::BorshSerialize;
 use serde::{Deserialize, Serialize};
 
 use super::emergency::{CanonicalEmergency, Emergency, EmergencyError};
+use crate::valve::{ValveSettings, ValveSettingsError};
+
+/// Shortest delay of any peg-out where the bitcoin is real, in seconds.
+const MIN_MAIN_DELAY_SECONDS: u64 = 600;
 
 /// Names that select a built-in chain of Elements or Bitcoin, whose parameters would then be used in place of ours.
 const RESERVED_NAMES: [&str; 8] =
@@ -29,6 +33,8 @@ pub struct Settings {
     /// Keys that can move the treasury's coins after a long rest; by default there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub emergency: Option<Emergency>,
+    /// How much bitcoin leaves the treasury, and how soon.
+    pub valve: ValveSettings,
 }
 
 /// Settings that no chain can run with.
@@ -57,6 +63,15 @@ pub enum SettingsError {
         /// The spacing given, in milliseconds.
         spacing_ms: u64,
     },
+    /// The valve cannot work with its settings.
+    #[error("valve: {0}")]
+    Valve(#[from] ValveSettingsError),
+    /// A halt comes too late for peg-outs that do not wait.
+    #[error(
+        "valve: on the Bitcoin main network every peg-out must wait for at least {MIN_MAIN_DELAY_SECONDS} s, so that \
+         members can halt; the first of delays has {0} s"
+    )]
+    NoDelayOnMain(u64),
 }
 
 impl Default for Settings {
@@ -69,6 +84,7 @@ impl Default for Settings {
             idle_interval_ms: 5_000,
             min_block_spacing_ms: 1_000,
             emergency: None,
+            valve: ValveSettings::devnet(),
         }
     }
 }
@@ -106,6 +122,11 @@ impl Settings {
                 spacing_ms: self.min_block_spacing_ms,
             });
         }
+        self.valve.check()?;
+        let least_delay_seconds = self.valve.least_delay_seconds();
+        if self.parent == Network::Bitcoin && least_delay_seconds < MIN_MAIN_DELAY_SECONDS {
+            return Err(SettingsError::NoDelayOnMain(least_delay_seconds));
+        }
         Ok(())
     }
 
@@ -120,6 +141,7 @@ impl Settings {
             idle_interval_ms: u64,
             min_block_spacing_ms: u64,
             emergency: Option<CanonicalEmergency>,
+            valve: &'a ValveSettings,
         }
         let canonical = Canonical {
             chain_name: &self.chain_name,
@@ -129,6 +151,7 @@ impl Settings {
             idle_interval_ms: self.idle_interval_ms,
             min_block_spacing_ms: self.min_block_spacing_ms,
             emergency: self.emergency.as_ref().map(Emergency::canonical),
+            valve: &self.valve,
         };
         // Writing to memory fails only for lengths above 2^32, which `check` excludes.
         borsh::to_vec(&canonical).unwrap_or_default()
