@@ -93,8 +93,11 @@ impl Chain {
     /// # Errors
     /// If the temporary folder cannot be used.
     pub fn new(seed: u64) -> Result<Self, ForgeError> {
+        let founded = Founded::new(MEMBERS, &mut ChaCha20Rng::seed_from_u64(seed));
+        let founded = founded.map_err(|error| ForgeError::Ceremony(error.to_string()))?;
+        // A stream of its own, so that what is made does not depend on how much randomness the ceremony takes.
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let founded = Founded::new(MEMBERS, &mut rng).map_err(|error| ForgeError::Ceremony(error.to_string()))?;
+        rng.set_stream(1);
         let params = Arc::new(founded.federation.params.clone());
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("ledger.db");
