@@ -1,7 +1,5 @@
 //! One full block: how long it takes to check, and how much of that are proofs.
 
-use std::time::Duration;
-
 use aquifer_assets::block::{ChainTip, block_weight, check_block_with};
 use aquifer_assets::primitives::{Block, SurjectionProof, Transaction};
 use aquifer_assets::proof::{RangeStatement, SurjectionStatement, generator};
@@ -13,7 +11,7 @@ use elements::confidential::{Asset, Value};
 use secp256k1_zkp::Generator;
 
 use super::follower::{Follower, stored_block};
-use super::measure::{Times, pool, time};
+use super::measure::{Cost, Times, pool, time};
 use super::report::FullBlockReport;
 use super::{BenchError, Plan};
 use crate::forge::Chain;
@@ -54,7 +52,7 @@ pub fn check_full_block(plan: &Plan, chain: &Chain, cores: usize) -> Result<Full
         weight: block_weight(&block),
         transactions: count(block.txdata.len()),
         range_proof_count,
-        range_proofs_per_second_and_core: f64::from(range_proof_count) * 1_000.0 / range_proofs.min_ms,
+        range_proofs_per_second_and_core: f64::from(range_proof_count) * 1_000.0 / range_proofs.cpu_ms,
         cold_one_core,
         cold_all_cores,
         warm_one_core,
@@ -62,8 +60,8 @@ pub fn check_full_block(plan: &Plan, chain: &Chain, cores: usize) -> Result<Full
         range_proofs,
         surjection_proofs,
         all_cores_to_one: cold_all_cores.share_of(&cold_one_core),
-        proof_share: range_proofs.share_of(&cold_one_core) + surjection_proofs.share_of(&cold_one_core),
-        warm_to_cold_one_core: warm_one_core.share_of(&cold_one_core),
+        proof_share: range_proofs.cpu_share_of(&cold_one_core) + surjection_proofs.cpu_share_of(&cold_one_core),
+        warm_to_cold_one_core: warm_one_core.cpu_share_of(&cold_one_core),
         warm_to_cold_all_cores: warm_all_cores.share_of(&cold_all_cores),
     })
 }
@@ -74,12 +72,12 @@ fn wrong(error: impl std::fmt::Display) -> BenchError {
 
 #[derive(Default)]
 struct Runs {
-    cold_one: Vec<Duration>,
-    cold_all: Vec<Duration>,
-    warm_one: Vec<Duration>,
-    warm_all: Vec<Duration>,
-    ranges: Vec<Duration>,
-    surjections: Vec<Duration>,
+    cold_one: Vec<Cost>,
+    cold_all: Vec<Cost>,
+    warm_one: Vec<Cost>,
+    warm_all: Vec<Cost>,
+    ranges: Vec<Cost>,
+    surjections: Vec<Cost>,
 }
 
 fn check(judge: &Judge, block: &Block, verdicts: Option<&dyn VerdictCache>) -> Result<(), BenchError> {

@@ -1,7 +1,6 @@
 //! A member that was away: it takes final blocks from a folder and connects them to a ledger of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aquifer_assets::block::CertificateKey;
 use aquifer_functionary::chain::judge::{Judge, Verdict};
@@ -11,7 +10,7 @@ use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore};
 use aquifer_proto::peer::FinalBlock;
 
 use super::BenchError;
-use super::measure::{pool, time};
+use super::measure::{Cost, pool, time};
 use crate::forge::{Chain, ForgeError};
 
 /// A ledger of its own, at the genesis block to begin with, and what judges for it.
@@ -72,11 +71,11 @@ pub fn stored_block(ledger: &LedgerReader, height: u32) -> Result<FinalBlock, Be
     })
 }
 
-/// How long it takes to connect a whole chain, on so many threads.
+/// What it costs to connect a whole chain, on so many threads.
 ///
 /// # Errors
 /// If a block is not valid.
-pub fn connect_chain(chain: &Chain, threads: usize) -> Result<Duration, BenchError> {
+pub fn connect_chain(chain: &Chain, threads: usize) -> Result<Cost, BenchError> {
     let mut follower = Follower::new(chain)?;
     let (disk, next) = (Arc::clone(&chain.judge.ledger), chain.next_height()?);
     pool(threads)?.install(|| {
