@@ -3,18 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use bitcoin::hashes::Hash as _;
-use elements::confidential::{Asset, Nonce, Value};
+use elements::confidential::{Asset, Value};
 use elements::opcodes::all::OP_CHECKMULTISIG;
 use elements::script::Builder;
 use elements::sighash::SighashCache;
-use elements::{
-    AssetId, AssetIssuance, Block, BlockExtData, EcdsaSighashType, LockTime, OutPoint, PeginWitness, Script, Sequence,
-    Transaction, TxIn, TxInWitness, TxOut, TxOutWitness, Txid, Witness,
-};
+use elements::{AssetId, AssetIssuance, BlockExtData, EcdsaSighashType, LockTime, OutPoint, Script, Sequence, Txid};
 use secp256k1_zkp::{Message, PublicKey, SECP256K1, SecretKey};
 
 use crate::chain::{ChainParams, Federation};
 use crate::peg::FedpegProgram;
+use crate::primitives::{Block, Nonce, Transaction, TxIn, TxInWitness, TxOut, TxOutWitness, Witness};
 use crate::state::{Coin, DynafedEntries};
 
 /// A secret key made of one byte repeated, and a number at the end.
@@ -93,6 +91,12 @@ pub(crate) fn output(asset: AssetId, amount: u64, script_pubkey: Script) -> TxOu
     }
 }
 
+/// Outputs in the types of the `elements` crate, whose digests ours are compared with.
+pub(crate) fn their_outputs(outputs: &[TxOut]) -> Vec<elements::TxOut> {
+    let holder = Transaction { version: 2, lock_time: LockTime::ZERO, input: vec![], output: outputs.to_vec() };
+    elements::Transaction::try_from(&holder).unwrap().output
+}
+
 /// An old coin of a user.
 pub(crate) fn coin(asset: AssetId, amount: u64, owner: &SecretKey) -> Coin {
     Coin { output: output(asset, amount, user_script(owner)), height: 0, is_coinbase: false }
@@ -120,7 +124,8 @@ fn unsigned(previous_output: OutPoint, output: Vec<TxOut>) -> Transaction {
 fn sign_input(tx: &mut Transaction, value: Value, owner: &SecretKey) {
     let key = bitcoin::PublicKey::new(public(owner));
     let code = Script::new_p2pkh(&key.pubkey_hash());
-    let sighash = SighashCache::new(&*tx).segwitv0_sighash(0, &code, value, EcdsaSighashType::All);
+    let theirs = elements::Transaction::try_from(&*tx).unwrap();
+    let sighash = SighashCache::new(&theirs).segwitv0_sighash(0, &code, value, EcdsaSighashType::All);
     let message = Message::from_digest(sighash.to_byte_array());
     let mut signature = SECP256K1.sign_ecdsa(&message, owner).serialize_der().to_vec();
     signature.push(1);
@@ -159,7 +164,7 @@ impl Deposit {
     }
 
     /// The witness of an honest claim.
-    pub(crate) fn witness(&self, params: &ChainParams, claim_script: &Script) -> PeginWitness {
+    pub(crate) fn witness(&self, params: &ChainParams, claim_script: &Script) -> Witness {
         let amount_sat = self.tx.output[usize::try_from(self.vout).unwrap()].value.to_sat();
         let txid = self.tx.compute_txid();
         let proof = self.proof(|other| *other == txid);
@@ -170,7 +175,7 @@ impl Deposit {
     pub(crate) fn claim(&self, params: &ChainParams, owner: &SecretKey, fee: u64) -> Transaction {
         let asset = params.pegged_asset();
         let witness = self.witness(params, &user_script(owner));
-        let amount = witness.data().unwrap().value;
+        let amount = u64::from_le_bytes(witness.iter().next().unwrap().try_into().unwrap());
         let deposit = self.outpoint();
         let outpoint = OutPoint::new(Txid::from_byte_array(deposit.txid.to_byte_array()), deposit.vout);
         let outputs = vec![output(asset, amount - fee, user_script(owner)), TxOut::new_fee(fee, asset)];

@@ -4,7 +4,8 @@
 //! are those of Elements for a custom chain with dynamic federations (dynafed) always active, so that a stock
 //! `elementsd` started with the output of [`chain::elements_conf`] follows the chain and checks every block.
 //!
-//! `elements`, `bitcoin` and `secp256k1-zkp` give types, codecs and proof primitives; the rules are written here.
+//! `elements`, `bitcoin` and `secp256k1-zkp` give the smaller types and proof primitives; transactions and blocks as they
+//! are on the wire ([`primitives`]) and the rules are written here.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ pub mod chain;
 #[cfg(test)]
 mod fixtures;
 pub mod peg;
+pub mod primitives;
 pub mod proof;
 pub mod script;
 pub mod state;

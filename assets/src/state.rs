@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use elements::dynafed::Params;
-use elements::{AssetId, BlockExtData, BlockHeader, OutPoint, TxOut, Txid};
+use elements::{AssetId, BlockExtData, BlockHeader, OutPoint, Txid};
 
 use crate::chain::{ChainParams, Federation};
 use crate::peg::PegoutRequest;
+use crate::primitives::TxOut;
 
 /// An unspent output and what the rules need to know of its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,16 +17,17 @@ use std::fmt;
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use elements::encode::serialize;
-use elements::{AssetId, BlockHash, Transaction, TxOut};
+use elements::{AssetId, BlockHash};
 
 use crate::chain::ChainParams;
+use crate::primitives::{Transaction, TxOut};
 
 /// Domain of the key's hash.
 const TAG: &[u8] = b"aquifer/statement";
 
 /// Version of the rules for scripts, proofs and balances. Whoever changes one of them so that a transaction is judged
 /// differently adds one, so that no verdict outlives its rule.
-const RULES_VERSION: u32 = 1;
+const RULES_VERSION: u32 = 2;
 
 /// The rules that a statement is judged by, as far as they can differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The outcome of a ceremony: what a federation is from then on.
 //!
 //! A [`FederationFile`] is public and the same for all members. It proves itself: every member signed, with the host key
-//! of its card, that it holds a share of exactly this certificate key ([`FederationFile::check`]). From it follow the
+//! of its card, that it holds shares of exactly these keys ([`FederationFile::check`]). From it follow the
 //! [`Federation`] that a node works with and the [`Network`] file that wallets get.
 
 use aquifer_assets::{
@@ -15,11 +15,13 @@ use threshold_crypto::{PublicKeySet, PublicKeyShare};
 use crate::{
     ceremony,
     encoding::{hex_bytes, hex_hash},
+    keys::{TreasuryKey, TreasuryKeyError},
     roster::{MemberIndex, Roster},
+    treasury::{Treasury, TreasuryOutputError},
 };
 
 /// Version of the federation file.
-pub const FEDERATION_FILE_VERSION: u16 = 1;
+pub const FEDERATION_FILE_VERSION: u16 = 2;
 
 /// Size of a compressed point of BLS12-381 G1, in bytes.
 const POINT_SIZE: usize = 48;
@@ -36,6 +38,10 @@ pub struct FederationFile {
     /// of the common polynomial.
     #[serde(with = "hex_bytes")]
     pub key_set: Vec<u8>,
+    /// The treasury key and what its shares are checked with: `k` compressed points, 33 bytes each, the coefficients of the
+    /// common polynomial.
+    #[serde(with = "hex_bytes")]
+    pub treasury_key: Vec<u8>,
     /// Hash of all ceremony messages that the key follows from.
     #[serde(with = "hex_hash")]
     pub transcript_hash: [u8; 32],
@@ -57,6 +63,12 @@ pub enum FederationFileError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The treasury key has the wrong size or is no list of points.
+    #[error(transparent)]
+    TreasuryKey(#[from] TreasuryKeyError),
+    /// The treasury key gives no output.
+    #[error(transparent)]
+    TreasuryOutput(#[from] TreasuryOutputError),
     /// There is not one signature per member.
     #[error("the success certificate has {found} signatures for {expected} members")]
     SignatureCount {
@@ -85,39 +97,49 @@ impl FederationFile {
             return Err(FederationFileError::Version(self.version));
         }
         let roster = &self.roster;
-        let (key_set, certificate_key) = parse_key_set(&self.key_set, roster.threshold())?;
-        let public_key_shares: Vec<PublicKeyShare> =
-            roster.indexed().map(|(index, _)| key_set.public_key_share(index.position())).collect();
+        let keys = GroupKeys::parse(roster, &self.key_set, &self.treasury_key)?;
         let expected = roster.members().len();
         if self.signatures.len() != expected {
             return Err(FederationFileError::SignatureCount { found: self.signatures.len(), expected });
         }
         for ((index, card), signature) in roster.indexed().zip(&self.signatures) {
-            ceremony::verify_success(
-                roster,
-                index,
-                &self.transcript_hash,
-                &self.key_set,
-                &public_key_shares,
-                signature,
-            )
-            .map_err(|_| FederationFileError::Signature { index, name: card.name.clone() })?;
+            ceremony::verify_success(self, &keys, index, signature)
+                .map_err(|_| FederationFileError::Signature { index, name: card.name.clone() })?;
         }
+        let GroupKeys { key_set, certificate_key, public_key_shares, treasury_key } = keys;
         Ok(Federation {
+            treasury: Treasury::new(roster, &treasury_key)?,
             roster: roster.clone(),
             params: roster.chain_params(),
             key_set,
             certificate_key,
             public_key_shares,
+            treasury_key,
         })
     }
 }
 
+/// Both keys, with what shares are checked with.
+pub(crate) struct GroupKeys {
+    pub(crate) key_set: PublicKeySet,
+    pub(crate) certificate_key: CertificateKey,
+    /// In roster order.
+    pub(crate) public_key_shares: Vec<PublicKeyShare>,
+    pub(crate) treasury_key: TreasuryKey,
+}
+
+impl GroupKeys {
+    /// Reads the commitments to the two common polynomials.
+    pub(crate) fn parse(roster: &Roster, key_set: &[u8], treasury_key: &[u8]) -> Result<Self, FederationFileError> {
+        let (key_set, certificate_key) = parse_key_set(key_set, roster.threshold())?;
+        let public_key_shares = roster.indexed().map(|(index, _)| key_set.public_key_share(index.position())).collect();
+        let treasury_key = TreasuryKey::from_bytes(treasury_key, roster.members().len(), roster.threshold())?;
+        Ok(Self { key_set, certificate_key, public_key_shares, treasury_key })
+    }
+}
+
 /// Reads the coefficients of the common polynomial, and the key at its start.
-pub(crate) fn parse_key_set(
-    bytes: &[u8],
-    threshold: usize,
-) -> Result<(PublicKeySet, CertificateKey), FederationFileError> {
+fn parse_key_set(bytes: &[u8], threshold: usize) -> Result<(PublicKeySet, CertificateKey), FederationFileError> {
     let wrong = |reason| FederationFileError::KeySet { threshold, reason };
     if bytes.len() != threshold.saturating_mul(POINT_SIZE) {
         return Err(wrong("wrong length"));
@@ -139,6 +161,10 @@ pub struct Federation {
     certificate_key: CertificateKey,
     /// Public key of every member's share, in roster order. Kept, since deriving one costs about a millisecond.
     public_key_shares: Vec<PublicKeyShare>,
+    /// The treasury key.
+    pub treasury_key: TreasuryKey,
+    /// The treasury that it holds.
+    pub treasury: Treasury,
 }
 
 impl Federation {
@@ -168,6 +194,7 @@ impl Federation {
             version: NETWORK_VERSION,
             params: self.params.clone(),
             certificate_key: self.certificate_key,
+            treasury_script: self.treasury.output().script_pubkey().clone(),
             servers: servers.collect(),
         }
     }

@@ -5,9 +5,10 @@
 //!
 //! * [`roster`]: the members, their public cards, the settings they share, and the chain parameters that follow.
 //! * [`keys`]: one seed per member and every key derived from it.
-//! * [`ceremony`]: the dealerless generation of the certificate key; its public outcome is a [`federation`] file.
+//! * [`ceremony`]: the dealerless generation of the certificate key and the treasury key; its public outcome is a [`federation`] file.
 //! * [`blocksign`], [`certificate`]: the two signatures under a block.
 //! * [`treasury`]: peg-out batches: planned, checked, signed.
+//! * [`valve`]: how much of the treasury leaves, how soon, and who can stop it.
 
 #![forbid(unsafe_code)]
 
@@ -19,5 +20,6 @@ pub mod federation;
 pub mod keys;
 pub mod roster;
 pub mod treasury;
+pub mod valve;
 
 mod encoding;

@@ -104,7 +104,7 @@ impl DataDir {
         self.0.join("aquiferd.toml")
     }
 
-    /// The member's seed as 24 words. Secret; every key but the share follows from it.
+    /// The member's seed as 24 words. Secret; every key but the two shares follows from it.
     pub fn seed(&self) -> PathBuf {
         self.0.join("seed")
     }
@@ -127,6 +127,16 @@ impl DataDir {
     /// The member's share of the certificate key. Secret; only the ceremony makes it.
     pub fn certificate_share(&self) -> PathBuf {
         self.0.join("certificate.share")
+    }
+
+    /// The member's share of the treasury key. Secret; only the ceremony makes it.
+    pub fn treasury_share(&self) -> PathBuf {
+        self.0.join("treasury.share")
+    }
+
+    /// Why the ceremony whose state lies beside it has failed.
+    pub fn ceremony_failure(&self) -> PathBuf {
+        self.0.join("ceremony.failure")
     }
 
     /// The outcome of the ceremony, the same for all members.

@@ -4,13 +4,29 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aquifer_federation::federation::{Federation, FederationFile, FederationFileError};
-use aquifer_federation::keys::{BlsShare, BlsShareError, MemberKeys, MemberSeed, SeedError};
+use aquifer_federation::keys::{
+    BlsShare, BlsShareError, MemberKeys, MemberSeed, SeedError, TreasuryShare, TreasuryShareError,
+};
 use aquifer_federation::roster::{MemberIndex, Roster};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, DataDir};
 use crate::files::{self, Access, FileError};
 use crate::peers::{TlsError, TlsIdentity};
+
+/// A share file that does not hold this member's share.
+#[derive(Debug, thiserror::Error)]
+pub enum ShareError {
+    /// The text is not 32 bytes in hexadecimal.
+    #[error("it does not hold 32 bytes in hexadecimal")]
+    Form,
+    /// The number is no share of a certificate key.
+    #[error(transparent)]
+    Certificate(#[from] BlsShareError),
+    /// The number is not this member's share of the treasury key.
+    #[error(transparent)]
+    Treasury(#[from] TreasuryShareError),
+}
 
 /// The member's identity could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +48,7 @@ pub enum IdentityError {
         /// The file.
         path: String,
         /// What is wrong.
-        source: BlsShareError,
+        source: ShareError,
     },
     /// The certificate could not be made.
     #[error(transparent)]
@@ -125,6 +141,8 @@ pub struct FederationMember {
     pub member: Member,
     /// Its share of the certificate key.
     pub share: BlsShare,
+    /// Its share of the treasury key.
+    pub treasury_share: TreasuryShare,
     /// The federation.
     pub federation: Arc<Federation>,
     /// Its position in the roster.
@@ -140,12 +158,15 @@ impl FederationMember {
         let member = Member::load(config)?;
         let federation = load_federation(&config.data)?;
         let index = member.index_in(&federation.roster, &config.file.name)?;
-        let share = load_share(&config.data)?;
+        let path = config.data.certificate_share();
+        let share = load_share(&path, |bytes| Ok(BlsShare::from_bytes(bytes)?))?;
         if federation.public_key_share(index) != Some(&share.public()) {
-            let path = config.data.certificate_share().display().to_string();
-            return Err(IdentityError::ForeignShare { path });
+            return Err(IdentityError::ForeignShare { path: path.display().to_string() });
         }
-        Ok(Self { member, share, federation: Arc::new(federation), index })
+        let treasury_share = load_share(&config.data.treasury_share(), |bytes| {
+            Ok(TreasuryShare::from_bytes(bytes, index, &federation.treasury_key)?)
+        })?;
+        Ok(Self { member, share, treasury_share, federation: Arc::new(federation), index })
     }
 }
 
@@ -163,18 +184,22 @@ pub fn load_federation(data: &DataDir) -> Result<Federation, IdentityError> {
     file.check().map_err(|source| IdentityError::Federation { path: shown, source })
 }
 
-/// Writes the share of the certificate key: hexadecimal, for its owner alone.
-pub(crate) fn store_share(data: &DataDir, share: &BlsShare) -> Result<(), FileError> {
-    let text = Zeroizing::new(hex::encode(*share.to_bytes()));
-    files::replace(&data.certificate_share(), text.as_bytes(), Access::Secret)
+/// Writes both shares: hexadecimal, for their owner alone.
+pub(crate) fn store_shares(data: &DataDir, certificate: &BlsShare, treasury: &TreasuryShare) -> Result<(), FileError> {
+    for (path, bytes) in
+        [(data.certificate_share(), certificate.to_bytes()), (data.treasury_share(), treasury.to_bytes())]
+    {
+        let text = Zeroizing::new(hex::encode(*bytes));
+        files::replace(&path, text.as_bytes(), Access::Secret)?;
+    }
+    Ok(())
 }
 
-fn load_share(data: &DataDir) -> Result<BlsShare, IdentityError> {
-    let path = data.certificate_share();
-    let text = Zeroizing::new(files::read(&path)?);
+fn load_share<T>(path: &Path, read: impl FnOnce(&[u8; 32]) -> Result<T, ShareError>) -> Result<T, IdentityError> {
+    let text = Zeroizing::new(files::read(path)?);
     let mut bytes = Zeroizing::new([0; 32]);
     hex::decode_to_slice(text.trim_ascii(), &mut *bytes)
-        .map_err(|_| BlsShareError)
-        .and_then(|()| BlsShare::from_bytes(&bytes))
+        .map_err(|_| ShareError::Form)
+        .and_then(|()| read(&bytes))
         .map_err(|source| IdentityError::Share { path: path.display().to_string(), source })
 }

@@ -83,8 +83,9 @@ impl VerdictCache for Verdicts {
 #[cfg(test)]
 mod tests {
     use aquifer_assets::chain::ChainParams;
+    use aquifer_assets::primitives::Transaction;
     use aquifer_assets::verdicts::RuleSet;
-    use elements::{LockTime, Transaction};
+    use elements::LockTime;
 
     use super::*;
 

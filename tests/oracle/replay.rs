@@ -5,7 +5,10 @@ use std::path::Path;
 
 use aquifer_tests::oracle::World;
 
-/// A line is `number digest verdict`; the first says `seed <seed>`.
+use crate::compare::{Outcome, make};
+
+/// A line is `number digest verdicts`, the number with `t` for a transaction, `b` for a block or `w` for a block changed in
+/// its bytes, the verdicts in the order of the questions: `+` valid, `-` not. The first line says `seed <seed>`.
 #[test]
 fn the_recorded_verdicts_are_ours() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/corpus");
@@ -37,12 +40,17 @@ fn replay(seed: u64, lines: &[&str]) -> Vec<String> {
     let world = World::new(seed).unwrap();
     let mut wrong = Vec::new();
     for line in lines {
-        let [number, digest, theirs] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("bad line {line}") };
-        let case = world.case(number.parse().unwrap()).unwrap();
-        assert_eq!(case.digest(), digest, "case {number} of seed {seed} is not what was recorded");
-        let ours = world.verdict(&case).unwrap();
-        if ours.is_none() != (theirs == "+") {
-            wrong.push(format!("{number} {} {}: elementsd {theirs}, we {ours:?}", case.kind, case.mutation));
+        let [name, digest, verdicts] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("bad line {line}") };
+        let (sort, number) = name.split_at(1);
+        let case = make(&world, sort.chars().next().unwrap(), number.parse().unwrap());
+        assert_eq!(case.digest(), digest, "case {name} of seed {seed} is not what was recorded");
+        for (question, theirs) in case.questions().iter().zip(verdicts.chars()) {
+            let ours = world.verdict(&case, *question).unwrap();
+            let refused = (theirs == '-').then_some("");
+            if Outcome::of(*question, ours.as_deref(), refused) == Outcome::Different {
+                let (kind, mutation) = (&case.kind, case.mutation);
+                wrong.push(format!("{name} {question:?} {kind} {mutation}: elementsd {theirs}, we {ours:?}"));
+            }
         }
     }
     wrong

@@ -406,7 +406,15 @@ impl Devnet {
     /// # Errors
     /// When the wallet's command fails.
     pub fn wallet(&self, name: &str) -> Result<Wallet, HarnessError> {
-        Wallet::create(&self.binaries.aquifer, &self.folder()?.join("wallets"), name, &self.network_file()?)
+        self.wallet_with(name, &[])
+    }
+
+    /// Makes a wallet with options of `aquifer wallet create`.
+    ///
+    /// # Errors
+    /// When the wallet's command fails.
+    pub fn wallet_with(&self, name: &str, options: &[&str]) -> Result<Wallet, HarnessError> {
+        Wallet::create(&self.binaries.aquifer, &self.folder()?.join("wallets"), name, &self.network_file()?, options)
     }
 
     /// Keeps the files after a failure, and says where they are.

@@ -1,7 +1,7 @@
 //! A stock elementsd that follows our chain with nothing but the configuration `aquiferd elements-conf` prints.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,13 +22,17 @@ pub const VARIABLE: &str = "ELEMENTSD_EXE";
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long it may take to write everything down and end.
+const STOP_LIMIT: Duration = Duration::from_secs(120);
+
 /// A running elementsd. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Elementsd {
     process: Process,
+    program: OsString,
     rpc_url: String,
     cookie: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Elementsd {
@@ -42,36 +46,65 @@ impl Elementsd {
     /// # Errors
     /// When it does not start: with the end of its log.
     pub fn start(program: OsString, configuration: &str, chain: &str) -> Result<Self, HarnessError> {
+        Self::start_with(program, configuration, chain, &[])
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Errors
+    /// When it does not start: with the end of its log.
+    pub fn start_with(
+        program: OsString,
+        configuration: &str,
+        chain: &str,
+        arguments: &[&str],
+    ) -> Result<Self, HarnessError> {
         let folder = tempfile::Builder::new()
             .prefix("aquifer-elementsd-")
             .tempdir()
             .map_err(HarnessError::file("make a folder in", &env::temp_dir()))?;
         let path = folder.path().join("elements.conf");
         fs::write(&path, configuration).map_err(HarnessError::file("write", &path))?;
-        let rpc = ReservedPort::new()?;
-        let rpc_url = format!("http://{}", rpc.address());
-        let mut command = Command::new(program);
-        command.arg(format!("-datadir={}", folder.path().display()));
-        command.args([
-            "-server",
-            "-listen=0",
-            "-dnsseed=0",
-            "-connect=0",
-            "-rpcbind=127.0.0.1",
-            "-rpcallowip=127.0.0.1",
-        ]);
-        command.arg(format!("-rpcport={}", rpc.release()));
-        let process = Process::spawn("elementsd", command, &folder.path().join("elementsd.log"))?;
         let cookie = folder.path().join(chain).join(".cookie");
-        let mut elementsd = Self { process, rpc_url, cookie, _folder: folder };
+        let (process, rpc_url) = spawn(&program, folder.path(), arguments)?;
+        let mut elementsd = Self { process, program, rpc_url, cookie, folder };
+        elementsd.wait_until_it_answers()?;
+        Ok(elementsd)
+    }
+
+    /// Lets it end and starts it again on what it has, with other arguments and a new log.
+    ///
+    /// # Errors
+    /// When it does not end or does not start.
+    pub fn restart(&mut self, arguments: &[&str]) -> Result<(), HarnessError> {
+        self.process.terminate(STOP_LIMIT)?;
+        fs::remove_file(self.process.log()).map_err(HarnessError::file("remove", self.process.log()))?;
+        (self.process, self.rpc_url) = spawn(&self.program, self.folder.path(), arguments)?;
+        self.wait_until_it_answers()
+    }
+
+    /// Lets it end; gives its log since it was started last.
+    ///
+    /// # Errors
+    /// When it does not end, or its log cannot be read.
+    pub fn stop(&mut self) -> Result<String, HarnessError> {
+        self.process.terminate(STOP_LIMIT)?;
+        fs::read_to_string(self.process.log()).map_err(HarnessError::file("read", self.process.log()))
+    }
+
+    /// The operating system's number for it.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn wait_until_it_answers(&mut self) -> Result<(), HarnessError> {
         wait::until("elementsd answers", START_LIMIT, || {
-            elementsd.process.check_running()?;
-            Ok(match elementsd.call::<Value>("getblockchaininfo", &[]) {
+            self.process.check_running()?;
+            Ok(match self.call::<Value>("getblockchaininfo", &[]) {
                 Ok(_) => Answer::Ready(()),
                 Err(error) => Answer::NotYet(error.to_string()),
             })
-        })?;
-        Ok(elementsd)
+        })
     }
 
     /// Where its RPC service listens.
@@ -107,4 +140,16 @@ impl Elementsd {
             }
         }
     }
+}
+
+/// Starts the program on a folder; gives the address of its RPC too.
+fn spawn(program: &OsStr, folder: &Path, arguments: &[&str]) -> Result<(Process, String), HarnessError> {
+    let rpc = ReservedPort::new()?;
+    let rpc_url = format!("http://{}", rpc.address());
+    let mut command = Command::new(program);
+    command.arg(format!("-datadir={}", folder.display()));
+    command.args(["-server", "-listen=0", "-dnsseed=0", "-connect=0", "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"]);
+    command.args(arguments);
+    command.arg(format!("-rpcport={}", rpc.release()));
+    Ok((Process::spawn("elementsd", command, &folder.join("elementsd.log"))?, rpc_url))
 }

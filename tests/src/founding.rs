@@ -71,6 +71,6 @@ fn hold_ceremony(
         }
     }
     let outcomes = ceremonies.iter().map(Ceremony::outcome).collect::<Option<Vec<_>>>().ok_or("no outcome")?;
-    let file = outcomes.first().map(|(file, _)| file.clone()).ok_or("no members")?;
-    Ok((file, outcomes.into_iter().map(|(_, share)| share).collect()))
+    let file = outcomes.first().map(|outcome| outcome.file.clone()).ok_or("no members")?;
+    Ok((file, outcomes.into_iter().map(|outcome| outcome.certificate_share).collect()))
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auditor;
+pub mod bench;
 pub mod binaries;
 pub mod bitcoind;
 pub mod demo;

@@ -41,18 +41,24 @@ pub struct Issued {
 }
 
 impl Wallet {
-    /// `aquifer wallet create`.
+    /// `aquifer wallet create` with these options.
     ///
     /// # Errors
     /// When the command fails.
-    pub fn create(aquifer: &Path, home: &Path, name: &str, network: &Path) -> Result<Self, HarnessError> {
+    pub fn create(
+        aquifer: &Path,
+        home: &Path,
+        name: &str,
+        network: &Path,
+        options: &[&str],
+    ) -> Result<Self, HarnessError> {
         let wallet = Self {
             aquifer: aquifer.to_owned(),
             home: home.to_owned(),
             network: network.to_owned(),
             name: name.to_owned(),
         };
-        wallet.run(&["wallet", "create"])?;
+        wallet.run(&[&["wallet", "create"], options].concat())?;
         Ok(wallet)
     }
 

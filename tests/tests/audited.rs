@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use aquifer_assets::primitives::{Block, TxOutWitness};
 use aquifer_functionary::audit::Hold;
 use aquifer_tests::HarnessError;
 use aquifer_tests::auditor::Auditor;
@@ -12,7 +13,7 @@ use aquifer_tests::forge::{Chain, Owner, Pay, Served};
 use aquifer_tests::json::Printed;
 use aquifer_tests::wait::{self, Answer};
 use aquifer_tests::wallet::raw;
-use elements::{Block, BlockExtData};
+use elements::BlockExtData;
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// Many times what signing takes when nothing is in the way.
@@ -120,7 +121,7 @@ impl Forged {
         let height = chain.next_height()? - 1;
         for height in 1..=height {
             let stored = chain.judge.ledger.snapshot()?.block(height)?.ok_or("no block")?;
-            served.put(&elements::encode::deserialize(&stored.block)?, stored.certificate, None);
+            served.put(&Block::decode(stored.block)?, stored.certificate, None);
         }
         Ok((Self { chain, served, auditor, network, height, _folder: folder }, money, alice))
     }
@@ -186,7 +187,7 @@ fn what_the_certificate_does_not_cover_is_no_verdict_on_the_chain() -> TestResul
         |block| block.txdata.truncate(1),
         |block| {
             let output = block.txdata.last_mut().and_then(|tx| tx.output.first_mut());
-            output.into_iter().for_each(|output| output.witness = elements::TxOutWitness::default());
+            output.into_iter().for_each(|output| output.witness = TxOutWitness::default());
         },
         |block| {
             if let BlockExtData::Dynafed { signblock_witness, .. } = &mut block.header.ext {

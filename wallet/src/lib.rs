@@ -3,6 +3,7 @@
 //! * [`backend`]: the chain, verified before anybody sees it.
 //! * [`keystore`]: encrypted seeds and the keys in use. [`store`]: what is kept on disk.
 //! * [`wallet`]: addresses, balance, payments. [`assets`]: issuing, reissuing, burning. [`peg`]: bitcoin in and out.
+//! * [`pset`]: transactions that several cosigners sign.
 //! * [`cli`]: the program `aquifer`.
 
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ mod files;
 pub mod keystore;
 pub mod network;
 pub mod peg;
+pub mod pset;
 pub mod store;
 #[cfg(test)]
 mod testing;

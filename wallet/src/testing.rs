@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use aquifer_assets::block::{Certificate, CertificateKey, certificate_message, merkle_branch, merkle_root};
 use aquifer_assets::chain::{ChainParams, Federation, NETWORK_VERSION, Network, Server};
+use aquifer_assets::primitives;
 use aquifer_assets::state::{Coin, DynafedEntries, MemoryView};
 use aquifer_assets::transaction::{TxContext, TxError, verify_transaction};
 use aquifer_proto::ledger::ledger_server::{Ledger as LedgerApi, LedgerServer};
@@ -33,6 +34,7 @@ use crate::network::Chain;
 pub(crate) const WORDS: &str =
     "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about";
 pub(crate) const OTHER_WORDS: &str = "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo wrong";
+pub(crate) const THIRD_WORDS: &str = "legal winner thank year wave sausage worth useful legal winner thank yellow";
 
 /// How a server lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,7 +171,8 @@ impl World {
         };
         let txid = tx.txid();
         let coin = TxOut { witness: Default::default(), ..output.clone() };
-        self.view.insert(OutPoint::new(txid, 0), Coin { output: coin, height: 1, is_coinbase: false });
+        let coin = Coin { output: primitives::TxOut::from(&coin), height: 1, is_coinbase: false };
+        self.view.insert(OutPoint::new(txid, 0), coin);
         self.mempool.push(tx);
         (txid, output)
     }
@@ -178,7 +181,7 @@ impl World {
     fn judge(&mut self, tx: &Transaction) -> Result<(), TxError> {
         let params = self.params.clone();
         let context = TxContext { params: &params, height: self.height() + 1, median_time_past: 1_700_000_000 };
-        let effects = verify_transaction(&context, tx, &self.view)?;
+        let effects = verify_transaction(&context, &primitives::Transaction::from(tx), &self.view)?;
         self.view.apply(&effects);
         Ok(())
     }
@@ -345,7 +348,9 @@ impl TestNetwork {
             let world = world.lock().unwrap();
             CertificateKey::new(world.key.public_key()).unwrap()
         };
-        let file = Network { version: NETWORK_VERSION, params: params(), certificate_key: key, servers };
+        let treasury_script = bitcoin::ScriptBuf::new();
+        let file =
+            Network { version: NETWORK_VERSION, params: params(), certificate_key: key, treasury_script, servers };
         Self { world, chain: Chain::new(file).unwrap(), _runtime: runtime }
     }
 

@@ -11,28 +11,33 @@ use elements::AssetId;
 
 use crate::assets::{self, AssetError, Description, IssueRequest};
 use crate::backend::{BackendError, Ledger};
-use crate::keystore::{Home, Keys, KeystoreError, Passphrase};
+use crate::keystore::{Account, Home, Keys, KeystoreError, Passphrase, ScriptType};
 use crate::peg::follow::{self, Until};
 use crate::peg::pegin::{DepositStage, PeginAddress};
 use crate::peg::{PegError, pegout};
 use crate::testing::{Lie, OTHER_WORDS, TestNetwork, WORDS};
 use crate::wallet::{FeeRate, Recipient, Wait, Wallet, WalletError};
 
-const WAIT: Wait = Wait::UntilFinal(Duration::from_secs(60));
+pub(crate) const WAIT: Wait = Wait::UntilFinal(Duration::from_secs(60));
 
-struct User {
-    wallet: Wallet,
-    keys: Keys,
-    ledger: Ledger,
-    home: tempfile::TempDir,
+pub(crate) struct User {
+    pub(crate) wallet: Wallet,
+    pub(crate) keys: Keys,
+    pub(crate) ledger: Ledger,
+    pub(crate) home: tempfile::TempDir,
 }
 
 impl User {
-    fn new(network: &TestNetwork, words: &str) -> Self {
+    pub(crate) fn new(network: &TestNetwork, words: &str) -> Self {
+        Self::with(network, words, &Account::Single(ScriptType::Wpkh))
+    }
+
+    pub(crate) fn with(network: &TestNetwork, words: &str, account: &Account) -> Self {
         let home = tempfile::tempdir().unwrap();
         let passphrase = Passphrase::new("correct horse".into()).unwrap();
         let name = "main".parse().unwrap();
-        let folder = Home::new(home.path().into()).create_wallet(&name, words, &passphrase, &network.chain).unwrap();
+        let folder =
+            Home::new(home.path().into()).create_wallet(&name, words, &passphrase, account, &network.chain).unwrap();
         let wallet = Wallet::open(&folder, network.chain.clone()).unwrap();
         let keys = folder.unlock(&passphrase, &network.chain).unwrap();
         Self { wallet, keys, ledger: network.ledger(home.path()), home }
@@ -40,19 +45,23 @@ impl User {
 
     fn funded(network: &TestNetwork, amount: u64) -> Self {
         let user = Self::new(network, WORDS);
-        let address = user.wallet.address_at(0).unwrap();
-        network.world().fund(&address, network.chain.pegged_asset(), amount);
-        network.world().mine();
+        user.fund(network, amount);
         user
     }
 
-    fn confirmed(&mut self, asset: AssetId) -> u64 {
+    pub(crate) fn fund(&self, network: &TestNetwork, amount: u64) {
+        let address = self.wallet.address_at(0).unwrap();
+        network.world().fund(&address, network.chain.pegged_asset(), amount);
+        network.world().mine();
+    }
+
+    pub(crate) fn confirmed(&mut self, asset: AssetId) -> u64 {
         self.wallet.sync(&mut self.ledger).unwrap();
         self.wallet.balance().unwrap().get(&asset).map_or(0, |balance| balance.confirmed)
     }
 }
 
-fn rate() -> FeeRate {
+pub(crate) fn rate() -> FeeRate {
     FeeRate::new(100).unwrap()
 }
 
@@ -139,7 +148,9 @@ fn a_pegout_is_requested_in_the_open_and_followed() {
     assert!(matches!(ask(293), Err(PegError::TooSmall { amount_sat: 293, minimum_sat: 294 })));
     let asked = ask(50_000).unwrap();
     let output = &asked.payment.transaction.output[usize::try_from(asked.outpoint.vout).unwrap()];
-    let request = parse_pegout(&network.chain.file().params, asked.outpoint, output).unwrap();
+    let request =
+        parse_pegout(&network.chain.file().params, asked.outpoint, &aquifer_assets::primitives::TxOut::from(output))
+            .unwrap();
     assert_eq!((request.amount_sat, request.parent_script), (50_000, to.script_pubkey()));
 
     let mut states = 0;
@@ -226,6 +237,42 @@ fn deposits_are_claimed_several_of_one_address_too() {
 }
 
 #[test]
+fn wallets_of_every_script_receive_spend_and_claim() {
+    let network = TestNetwork::start(&["a"]);
+    let btc = network.chain.pegged_asset();
+    let mut bob = User::new(&network, OTHER_WORDS);
+    let mut received = 0;
+    for (tag, script) in [(1, ScriptType::Wpkh), (2, ScriptType::ShWpkh), (3, ScriptType::Tr)] {
+        let mut alice = User::with(&network, WORDS, &Account::Single(script));
+        let own = alice.wallet.address_at(0).unwrap().script_pubkey();
+        assert_eq!(
+            (own.is_v0_p2wpkh(), own.is_p2sh(), own.is_v1_p2tr()),
+            (script == ScriptType::Wpkh, script == ScriptType::ShWpkh, script == ScriptType::Tr)
+        );
+        alice.fund(&network, 100_000);
+        assert_eq!(alice.confirmed(btc), 100_000, "{script}");
+        let recipient = Recipient { address: bob.wallet.address().unwrap().1, asset: btc, amount: 30_000 };
+        let payment = alice.wallet.send(&alice.ledger, &alice.keys, &[recipient], rate(), WAIT).unwrap();
+        let vsize = u64::try_from(payment.transaction.discount_vsize()).unwrap();
+        assert!((rate().fee_sat(vsize)..rate().fee_sat(vsize + 20)).contains(&payment.fee_sat), "{script}: {vsize}");
+        received += 30_000;
+        assert_eq!(bob.confirmed(btc), received, "{script}");
+
+        // A wallet that spends its change, and claims with a P2WPKH claim script whatever its own scripts are.
+        let address = follow::new_address(&alice.wallet, &alice.ledger).unwrap();
+        assert!(address.claim_script.is_v0_p2wpkh());
+        network.world().deposits = vec![deposit(&address, 50_000, tag)];
+        go_on(&alice, std::slice::from_ref(&address), Until::Settled(address.index)).unwrap();
+        let balance = alice.confirmed(btc);
+        assert!((119_000..120_000).contains(&balance), "{script}: {balance}");
+        let recipient = Recipient { address: bob.wallet.address().unwrap().1, asset: btc, amount: 110_000 };
+        alice.wallet.send(&alice.ledger, &alice.keys, &[recipient], rate(), WAIT).unwrap();
+        received += 110_000;
+        assert_eq!(bob.confirmed(btc), received, "{script}");
+    }
+}
+
+#[test]
 fn an_interrupted_claim_goes_on_with_the_same_transaction() {
     let network = TestNetwork::start(&["a"]);
     let alice = User::new(&network, WORDS);
@@ -295,7 +342,7 @@ fn a_wallets_files_are_private_and_never_overwritten() {
     let home = Home::new(alice.home.path().into());
     let name = "main".parse().unwrap();
     let passphrase = Passphrase::new("other".into()).unwrap();
-    let again = home.create_wallet(&name, OTHER_WORDS, &passphrase, &network.chain);
+    let again = home.create_wallet(&name, OTHER_WORDS, &passphrase, alice.wallet.account(), &network.chain);
     assert!(matches!(again, Err(KeystoreError::Exists { .. })));
     let folder = home.wallet(&name).unwrap();
     assert!(matches!(folder.unlock(&passphrase, &network.chain), Err(KeystoreError::WrongPassphrase)));

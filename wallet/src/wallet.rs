@@ -6,12 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bitcoin::PublicKey;
+use bitcoin::bip32::DerivationPath;
+use elements::pset::PartiallySignedTransaction;
 use elements::{Address, AddressParams, AssetId, Transaction, Txid};
 use lwk_common::FeeRate as LwkFeeRate;
-use lwk_wollet::{Recipient as LwkRecipient, TxBuilder, WalletTx, Wollet, WolletBuilder, WolletDescriptor};
+use lwk_wollet::elements_miniscript::ForEachKey;
+use lwk_wollet::{Chain as LwkChain, Recipient as LwkRecipient, TxBuilder, WalletTx, Wollet, WolletBuilder};
+use secp256k1_zkp::SECP256K1;
 
 use crate::backend::{BackendError, Ledger, Place};
-use crate::keystore::{Keys, KeystoreError, WalletFolder};
+use crate::keystore::{Account, Keys, KeystoreError, WalletFolder};
 use crate::network::Chain;
 use crate::store::StoreError;
 use crate::store::lwk::LwkStore;
@@ -63,7 +68,7 @@ pub enum WalletError {
     },
     /// An address without a blinding key.
     #[error(
-        "`{0}` is not confidential: the amount would be public. Ask the receiver for a confidential address (it begins with `el1`)"
+        "`{0}` is not confidential: the amount would be public. Ask the receiver for the output of `aquifer address`"
     )]
     NotConfidential(String),
     /// A fee rate that no server takes, or one that is absurd.
@@ -79,6 +84,16 @@ pub enum WalletError {
         "{GAP_LIMIT} addresses are handed out and unused; use one of them, or this wallet could not be restored from its words"
     )]
     TooManyUnused,
+    /// Several cosigners must sign, so one cannot do it alone.
+    #[error(
+        "a spend of this wallet needs {0} signatures, and only `aquifer send` can collect them; send to a wallet with one key and do it there"
+    )]
+    NeedsCosigners(u32),
+    /// Several cosigners have the wallet, where one key is needed.
+    #[error(
+        "this wallet has several cosigners, and a peg-in is claimed with one key; run `aquifer pegin` in a wallet with one key and send the coins here"
+    )]
+    SeveralKeys,
     /// No signature could be made.
     #[error("the wallet's keys fit none of the inputs; is the passphrase of another wallet in use?")]
     NothingSigned,
@@ -134,6 +149,16 @@ pub struct Recipient {
     pub amount: u64,
 }
 
+impl Recipient {
+    /// Adds them all to a transaction that is being built.
+    pub(crate) fn add_all(recipients: &[Self], builder: TxBuilder) -> TxBuilder {
+        recipients.iter().fold(builder, |builder, recipient| {
+            let output = LwkRecipient::from_address(recipient.amount, &recipient.address, recipient.asset);
+            builder.add_validated_recipient(output)
+        })
+    }
+}
+
 /// Whether to wait until a transaction is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
@@ -168,6 +193,7 @@ pub struct AssetBalance {
 /// An open wallet. It can be looked at without keys; spending needs [`Keys`].
 pub struct Wallet {
     chain: Chain,
+    account: Account,
     wollet: Wollet,
     db: WalletDb,
 }
@@ -176,15 +202,26 @@ impl Wallet {
     /// Opens a wallet of the chain.
     pub fn open(folder: &WalletFolder, chain: Chain) -> Result<Self, WalletError> {
         let db = WalletDb::open(&folder.database_path(), &chain.genesis())?;
-        let descriptor: WolletDescriptor = folder.descriptor()?.trim().parse()?;
+        let descriptor = folder.descriptor()?;
+        let account = Account::of(&descriptor)?;
         let store = Arc::new(LwkStore::open(&folder.database_path())?);
         let wollet = WolletBuilder::new(chain.lwk(), descriptor).with_stores(store)?.build()?;
-        Ok(Self { chain, wollet, db })
+        Ok(Self { chain, account, wollet, db })
     }
 
     /// The chain it belongs to.
     pub fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    /// What kind of wallet it is.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The id of ELIP 152, the same for everybody who has the same descriptor.
+    pub fn id(&self) -> Result<String, WalletError> {
+        Ok(self.wollet.wollet_descriptor().dwid(self.chain.lwk())?)
     }
 
     /// Its records.
@@ -234,6 +271,20 @@ impl Wallet {
         Ok(self.wollet.address(Some(index))?.address().clone())
     }
 
+    /// The key of the receiving address with this index, and its path from the seed.
+    pub fn address_key(&self, index: u32) -> Result<(PublicKey, DerivationPath), WalletError> {
+        if matches!(self.account, Account::Multisig(_)) {
+            return Err(WalletError::SeveralKeys);
+        }
+        let descriptor = self.wollet.wollet_descriptor().definite_descriptor(LwkChain::External, index)?;
+        let mut found = None;
+        descriptor.for_each_key(|key| {
+            found = key.derive_public_key(SECP256K1).ok().zip(key.full_derivation_path());
+            true
+        });
+        Ok(found.ok_or(KeystoreError::UnknownDescriptor)?)
+    }
+
     fn first_unused(&self) -> Result<u32, WalletError> {
         Ok(self.wollet.address(None)?.index())
     }
@@ -276,13 +327,7 @@ impl Wallet {
         rate: FeeRate,
         wait: Wait,
     ) -> Result<Payment, WalletError> {
-        let transaction = self.build(keys, rate, |mut builder| {
-            for recipient in recipients {
-                let output = LwkRecipient::from_address(recipient.amount, &recipient.address, recipient.asset);
-                builder = builder.add_validated_recipient(output);
-            }
-            Ok(builder)
-        })?;
+        let transaction = self.build(keys, rate, |builder| Ok(Recipient::add_all(recipients, builder)))?;
         self.hand_in(ledger, transaction, wait)
     }
 
@@ -293,12 +338,24 @@ impl Wallet {
         rate: FeeRate,
         fill: impl FnOnce(TxBuilder) -> Result<TxBuilder, lwk_wollet::Error>,
     ) -> Result<Transaction, WalletError> {
-        let builder = TxBuilder::new(self.chain.lwk()).enable_ct_discount().fee_rate(rate.lwk());
-        let mut pset = fill(builder).and_then(|builder| builder.finish(&self.wollet)).map_err(not_enough)?;
+        if self.account.threshold() > 1 {
+            return Err(WalletError::NeedsCosigners(self.account.threshold()));
+        }
+        let mut pset = self.build_unsigned(rate, fill)?;
         if keys.sign(&mut pset)? == 0 {
             return Err(WalletError::NothingSigned);
         }
         Ok(self.wollet.finalize(&mut pset)?)
+    }
+
+    /// Builds and blinds a transaction that nobody has signed yet.
+    pub(crate) fn build_unsigned(
+        &self,
+        rate: FeeRate,
+        fill: impl FnOnce(TxBuilder) -> Result<TxBuilder, lwk_wollet::Error>,
+    ) -> Result<PartiallySignedTransaction, WalletError> {
+        let builder = TxBuilder::new(self.chain.lwk()).enable_ct_discount().fee_rate(rate.lwk());
+        fill(builder).and_then(|builder| builder.finish(&self.wollet)).map_err(not_enough)
     }
 
     /// Hands a transaction in and waits as told.

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use elements::{AssetId, Block, BlockExtData, BlockHash, BlockHeader, Transaction, Txid};
+use elements::{AssetId, BlockExtData, BlockHash, BlockHeader, Txid};
 
 use super::dynafed::{check_proposal, is_expected};
 use super::merkle::has_repeated_nodes;
@@ -15,6 +15,7 @@ use super::overlay::Overlay;
 use super::{BlockError, MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, block_weight, coinbase, merkle_root};
 use crate::chain::{ChainParams, Federation};
 use crate::peg::PakList;
+use crate::primitives::{Block, Transaction};
 use crate::state::{ChainView, Effects};
 use crate::transaction::{MAX_MONEY, TxContext, TxError, examine, sigop_cost, verify_statements};
 use crate::verdicts::VerdictCache;

@@ -5,9 +5,7 @@
 use std::collections::BTreeMap;
 
 use elements::confidential::{Asset, Value};
-use elements::{
-    AssetId, Block, BlockExtData, BlockHash, LockTime, OutPoint, Script, Transaction, TxOut, Txid, Witness,
-};
+use elements::{AssetId, BlockExtData, BlockHash, LockTime, OutPoint, Script, Txid};
 use secp256k1_zkp::SecretKey;
 
 use elements::dynafed::{FullParams, Params};
@@ -16,6 +14,7 @@ use super::*;
 use crate::chain::ChainParams;
 use crate::fixtures::{Deposit, coin, key, output, params, spend, unchanged, user_script};
 use crate::peg::{PakError, deposit_programs, pegout_script};
+use crate::primitives::{Block, Transaction, TxOut, Witness};
 use crate::state::{ChainView, Coin, DynafedEntries, Effects, MemoryView, ViewError};
 
 #[path = "coinbase_tests.rs"]
@@ -466,12 +465,16 @@ fn weight_counts_the_signatures_before_they_are_there_and_four_times() {
     let before = stricter_block_weight(&block);
     crate::fixtures::sign(&chain.params, &mut block, &[0, 1]);
     assert_eq!(stricter_block_weight(&block), before);
-    assert!(before >= u64::try_from(block.weight()).unwrap());
+    let theirs = |block: &Block| {
+        let block: elements::Block = elements::encode::deserialize(&elements::encode::serialize(block)).unwrap();
+        u64::try_from(block.weight()).unwrap()
+    };
+    assert!(before >= theirs(&block));
     // Filled up to the limit of the header, the count is exactly that of later Elements versions.
     let witness = crate::fixtures::witness_mut(&mut block);
     *witness = vec![vec![0; 300 - 4]];
     assert_eq!(elements::encode::serialize(witness).len(), 300);
-    assert_eq!(stricter_block_weight(&block), u64::try_from(block.weight()).unwrap());
+    assert_eq!(stricter_block_weight(&block), theirs(&block));
     // Elements 23.3 counts it once.
     assert_eq!(block_weight(&block), stricter_block_weight(&block) - 3 * 300);
 }

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use elements::opcodes::all::OP_RETURN;
 use elements::script::Builder;
-use elements::{
-    AssetId, AssetIssuance, Block, LockTime, OutPoint, Script, Sequence, Transaction, TxIn, TxInWitness, TxOut,
-    TxOutWitness, Witness, confidential,
-};
+use elements::{AssetId, AssetIssuance, LockTime, OutPoint, Script, Sequence, confidential};
 
 use super::{BlockError, witness_commitment};
 use crate::chain::ChainParams;
 use crate::peg::{PakList, check_authorized};
+use crate::primitives::{Block, Transaction, TxIn, TxInWitness, TxOut, TxOutWitness, Witness};
 use crate::state::Coin;
 use crate::transaction::{MAX_MONEY, is_final};
 
@@ -33,7 +31,7 @@ fn explicit_output(asset: AssetId, amount: u64, script_pubkey: Script) -> TxOut 
     TxOut {
         asset: confidential::Asset::Explicit(asset),
         value: confidential::Value::Explicit(amount),
-        nonce: confidential::Nonce::Null,
+        nonce: crate::primitives::Nonce::Null,
         script_pubkey,
         witness: TxOutWitness::default(),
     }

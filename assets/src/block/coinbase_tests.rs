@@ -1,6 +1,7 @@
 //! What a coinbase may take, where it may send it, and what else it may carry.
 
 use super::*;
+use crate::primitives::{Inexpressible, Nonce};
 
 #[test]
 fn a_coinbase_cannot_take_more_than_the_fees() {
@@ -88,6 +89,19 @@ fn a_pegout_of_the_coinbase_is_a_burn_that_members_do_not_sign() {
 }
 
 #[test]
+fn a_coinbase_that_wallets_cannot_read_is_valid_and_not_signed() {
+    let chain = Chain::new();
+    let mut block = chain.build(vec![chain.payment(1)], 500);
+    block.txdata[0].output[0].nonce = Nonce::Confidential(secp256k1_zkp::Parity::Even, [0xff; 32]);
+    recommit(&mut block);
+    let block = Block::decode(elements::encode::serialize(&block)).unwrap();
+    chain.check(&block).unwrap();
+    let policy = check_federation_policy(&chain.params, &block);
+    assert_eq!(policy, Err(BlockError::CoinbaseUnreadable(Inexpressible::Nonce { vout: 0 })));
+    assert_eq!(policy.unwrap_err().name(), "coinbase-unreadable");
+}
+
+#[test]
 fn where_peg_outs_are_authorized_those_of_the_coinbase_are_too() {
     let mut chain = Chain::new();
     chain.params.enforce_pak = true;
@@ -150,7 +164,7 @@ fn coinbases_with_proofs_are_refused() {
     let blinding = secp256k1_zkp::Tweak::from_slice(&[3; 32]).unwrap();
     let commitment = secp256k1_zkp::PedersenCommitment::new(secp, 5, blinding, asset);
     let proof = secp256k1_zkp::RangeProof::new(secp, 0, commitment, 5, blinding, &[], &[], key(4, 4), 0, 32, asset);
-    let proof = elements::RangeProof::from_slice(&proof.unwrap().serialize()).unwrap();
+    let proof = crate::primitives::RangeProof::from(proof.unwrap().serialize());
     let error = chain.coinbase_refusal(|coinbase| coinbase.output[1].witness.rangeproof = proof.clone());
     assert!(matches!(error, BlockError::CoinbaseOutputWitness { vout: 1 }), "{error}");
     let error = chain.coinbase_refusal(|coinbase| coinbase.input[0].witness.amount_rangeproof = proof);

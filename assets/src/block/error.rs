@@ -4,6 +4,8 @@ use elements::{AssetId, BlockHash, TxMerkleNode, Txid};
 
 use super::ProposalError;
 use crate::peg::PakError;
+use crate::primitives::Inexpressible;
+use crate::script::ScriptError;
 use crate::state::ViewError;
 use crate::transaction::TxError;
 
@@ -44,12 +46,12 @@ use crate::transaction::TxError;
 /// | `coinbase-destination` | `bad-coinbase-txos` |
 /// | `coinbase-pak` | `bad-pak-tx` |
 /// | `coinbase-pegout` | - |
+/// | `coinbase-unreadable` | - |
 /// | `coinbase-amount` | `bad-cb-amount` |
 /// | `duplicate-transaction` | `bad-txns-BIP30` |
 /// | `transaction` | that of the transaction |
 /// | `fee-range` | `bad-block-total-fee-outofrange` |
 /// | `reward-range` | `bad-blockreward-outofrange` |
-/// | `signblock-script-unsupported` | - |
 /// | `unsigned` | `block-proof-invalid` |
 /// | `signature-size` | `block-proof-invalid` |
 /// | `signature-script` | `block-proof-invalid` |
@@ -60,6 +62,7 @@ use crate::transaction::TxError;
 /// | `signature-high-s` | `block-proof-invalid` |
 /// | `signature-order` | `block-proof-invalid` |
 /// | `signature-invalid` | `block-proof-invalid` |
+/// | `signature-witness` | `block-proof-invalid` |
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
     /// The state could not be read: the block is neither valid nor invalid.
@@ -241,6 +244,10 @@ pub enum BlockError {
         /// The output.
         vout: usize,
     },
+    /// The coinbase has what the `elements` crate cannot read, and with it most wallets: the block would be unreadable for
+    /// them. Elements allows it.
+    #[error("common libraries cannot read the coinbase: {0}")]
+    CoinbaseUnreadable(Inexpressible),
     /// The coinbase takes more than was paid.
     #[error("the coinbase takes {taken} of asset {asset}, but the fees and the subsidy are {available}")]
     CoinbaseAmount {
@@ -280,9 +287,6 @@ pub enum BlockError {
         /// The sum, in the asset's smallest unit.
         total: u64,
     },
-    /// The block signing script in force is not the P2WSH of a bare multisig.
-    #[error("the block signing script in force is not the P2WSH of a bare multisig")]
-    SignblockScriptUnsupported,
     /// No signatures at all.
     #[error("the header is not signed")]
     Unsigned,
@@ -340,6 +344,9 @@ pub enum BlockError {
         /// Position among the signatures.
         position: usize,
     },
+    /// The block signing script is not satisfied.
+    #[error("the header's witness does not satisfy the block signing script: {0}")]
+    SignatureWitness(ScriptError),
 }
 
 impl BlockError {
@@ -378,12 +385,12 @@ impl BlockError {
             Self::CoinbaseDestination { .. } => "coinbase-destination",
             Self::CoinbasePak { .. } => "coinbase-pak",
             Self::CoinbasePegout { .. } => "coinbase-pegout",
+            Self::CoinbaseUnreadable(_) => "coinbase-unreadable",
             Self::CoinbaseAmount { .. } => "coinbase-amount",
             Self::DuplicateTransaction(_) => "duplicate-transaction",
             Self::Transaction { .. } => "transaction",
             Self::FeeRange { .. } => "fee-range",
             Self::RewardRange { .. } => "reward-range",
-            Self::SignblockScriptUnsupported => "signblock-script-unsupported",
             Self::Unsigned => "unsigned",
             Self::SignatureSize { .. } => "signature-size",
             Self::SignatureScript => "signature-script",
@@ -394,6 +401,7 @@ impl BlockError {
             Self::SignatureHighS { .. } => "signature-high-s",
             Self::SignatureOrder { .. } => "signature-order",
             Self::SignatureInvalid { .. } => "signature-invalid",
+            Self::SignatureWitness(_) => "signature-witness",
         }
     }
 
@@ -439,13 +447,14 @@ impl BlockError {
             | Self::SignatureSighash { .. }
             | Self::SignatureHighS { .. }
             | Self::SignatureOrder { .. }
-            | Self::SignatureInvalid { .. } => "block-proof-invalid",
+            | Self::SignatureInvalid { .. }
+            | Self::SignatureWitness(_) => "block-proof-invalid",
             Self::View(_)
             | Self::Version(_)
             | Self::ProposalNotAgreed { .. }
             | Self::CoinbaseIssuance
             | Self::CoinbasePegout { .. }
-            | Self::SignblockScriptUnsupported => return None,
+            | Self::CoinbaseUnreadable(_) => return None,
         })
     }
 }

@@ -6,7 +6,9 @@
 
 use elements::encode::serialize;
 use elements::hashes::sha256d;
-use elements::{Transaction, TxInWitness, TxMerkleNode, TxOutWitness, Txid, fast_merkle_root};
+use elements::{TxMerkleNode, Txid, fast_merkle_root};
+
+use crate::primitives::{Transaction, TxInWitness, TxOutWitness};
 
 fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     sha256d::Hash::hash(&[left.as_slice(), right.as_slice()].concat()).to_byte_array()

@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use elements::{Block, BlockHash, Script, Transaction};
+use elements::{BlockHash, Script};
 
 use super::*;
 use crate::fixtures::unchanged;
+use crate::primitives::{Block, Transaction};
 use crate::state::Effects;
 use crate::transaction::TxError;
 use crate::transaction::testing::{Blinding, Ledger, Lock, Owned, Pay};

@@ -4,13 +4,16 @@
 
 use std::collections::BTreeMap;
 
+use bitcoin::hashes::{Hash as _, hash160};
 use elements::dynafed::{FullParams, Params};
-use elements::{Block, BlockHash, Script};
-use secp256k1_zkp::{Message, SECP256K1, ecdsa};
+use elements::{BlockHash, Script};
+use secp256k1_zkp::{Message, SECP256K1, SecretKey, ecdsa};
 
 use super::*;
 use crate::chain::{ChainParams, Federation};
 use crate::fixtures::{block_keys, key, params, sign, unchanged, witness_mut};
+use crate::primitives::Block;
+use crate::script::ScriptError;
 use crate::state::{DynafedEntries, MemoryView};
 
 fn empty_block(params: &ChainParams) -> Block {
@@ -103,7 +106,7 @@ fn a_high_s_value_is_refused() {
     let message = Message::from_digest(block.block_hash().to_byte_array());
     let mut compact = SECP256K1.sign_ecdsa(&message, &block_keys()[0]).serialize_compact();
     // -s modulo the order of the group is as good a signature, but for the rule.
-    let s = secp256k1_zkp::SecretKey::from_slice(&compact[32..]).unwrap().negate();
+    let s = SecretKey::from_slice(&compact[32..]).unwrap().negate();
     compact[32..].copy_from_slice(&s.secret_bytes());
     let mut high = ecdsa::Signature::from_compact(&compact).unwrap().serialize_der().to_vec();
     high.push(1);
@@ -173,8 +176,8 @@ fn a_header_that_names_another_script_is_refused() {
     assert!(matches!(check(&block), Err(BlockError::NotDynafed)));
 }
 
-/// A header of height 10 after a vote for another block signing script, signed with the keys given.
-fn after_a_vote(signblockscript: Script, witness: Vec<Vec<u8>>) -> Result<(), BlockError> {
+/// A header of height 10 after a vote for another block signing script, with the witness that its hash asks for.
+fn after_a_vote(signblockscript: Script, witness: impl FnOnce(&Message) -> Vec<Vec<u8>>) -> Result<(), BlockError> {
     let params = params();
     let proposed = FullParams { signblockscript, ..params.block_one_params() };
     let mut view = MemoryView::default();
@@ -186,33 +189,64 @@ fn after_a_vote(signblockscript: Script, witness: Vec<Vec<u8>>) -> Result<(), Bl
     assert_eq!(federation.current(), &proposed);
     let mut block = empty_block(&params);
     block.header.height = 10;
-    if let elements::BlockExtData::Dynafed { current, signblock_witness, .. } = &mut block.header.ext {
+    if let elements::BlockExtData::Dynafed { current, .. } = &mut block.header.ext {
         *current = federation.entry();
-        *signblock_witness = witness;
     }
-    if let Some([_, key, script]) = witness_mut(&mut block).first_chunk::<3>().cloned() {
-        let message = Message::from_digest(block.block_hash().to_byte_array());
-        let key = secp256k1_zkp::SecretKey::from_slice(&key).unwrap();
-        let mut signature = SECP256K1.sign_ecdsa(&message, &key).serialize_der().to_vec();
-        signature.push(1);
-        *witness_mut(&mut block) = vec![vec![], signature, script];
-    }
+    *witness_mut(&mut block) = witness(&Message::from_digest(block.block_hash().to_byte_array()));
     check_block_signatures(&federation, &block.header)
+}
+
+fn signature(message: &Message, key: &SecretKey) -> Vec<u8> {
+    let mut signature = SECP256K1.sign_ecdsa(message, key).serialize_der().to_vec();
+    signature.push(1);
+    signature
 }
 
 #[test]
 fn after_a_vote_the_new_signers_sign() {
     let new = key(31, 1);
     let script = crate::fixtures::multisig(1, &[new]);
-    let witness = |key: &secp256k1_zkp::SecretKey| vec![vec![], key.secret_bytes().to_vec(), script.to_bytes()];
-    after_a_vote(script.to_v0_p2wsh(), witness(&new)).unwrap();
-    let refused = after_a_vote(script.to_v0_p2wsh(), witness(&block_keys()[0]));
+    let signed_by = |signer: SecretKey| {
+        after_a_vote(script.to_v0_p2wsh(), |hash| vec![vec![], signature(hash, &signer), script.to_bytes()])
+    };
+    signed_by(new).unwrap();
+    let refused = signed_by(block_keys()[0]);
     assert!(matches!(refused, Err(BlockError::SignatureInvalid { position: 0 })), "{refused:?}");
-    // What is no P2WSH of a multisig needs an interpreter.
-    let taproot = Script::from([[0x51, 32].as_slice(), &[7; 32]].concat());
-    let refused = after_a_vote(taproot, vec![vec![]]);
-    assert!(matches!(refused, Err(BlockError::SignblockScriptUnsupported)), "{refused:?}");
+}
+
+/// Trap 7.2: the flags of headers give programs of version 1 no meaning.
+#[test]
+fn anybody_signs_under_a_program_of_a_later_version() {
+    let taproot = || Script::from([[0x51, 32].as_slice(), &[7; 32]].concat());
+    after_a_vote(taproot(), |_| vec![]).unwrap();
+    after_a_vote(taproot(), |_| vec![vec![], vec![9; 40]]).unwrap();
+    let refused = after_a_vote(taproot(), |_| vec![vec![0; 400]]);
+    assert!(matches!(refused, Err(BlockError::SignatureSize { .. })), "{refused:?}");
+}
+
+#[test]
+fn other_scripts_than_multisigs_are_run() {
     let op_true = Script::from(vec![0x51]);
-    let refused = after_a_vote(op_true.to_v0_p2wsh(), vec![op_true.to_bytes()]);
-    assert!(matches!(refused, Err(BlockError::SignblockScriptUnsupported)), "{refused:?}");
+    let with = |script: &Script, witness: Vec<Vec<u8>>| after_a_vote(script.to_v0_p2wsh(), |_| witness);
+    with(&op_true, vec![op_true.to_bytes()]).unwrap();
+    let refused = with(&op_true, vec![vec![1], op_true.to_bytes()]);
+    assert_eq!(refused, Err(BlockError::SignatureWitness(ScriptError::CleanStack(2))));
+    assert_eq!(with(&op_true, vec![]), Err(BlockError::Unsigned));
+    assert_eq!(with(&op_true, vec![vec![0x52]]), Err(BlockError::SignatureScript));
+    // CHECKLOCKTIMEVERIFY has no meaning there.
+    let timelock = Script::from(vec![0x5a, 0xb1]);
+    with(&timelock, vec![timelock.to_bytes()]).unwrap();
+    // A program that nothing satisfies.
+    let refused = after_a_vote(Script::from(vec![0, 2, 7, 7]), |_| vec![vec![1]]);
+    assert_eq!(refused, Err(BlockError::SignatureWitness(ScriptError::WitnessProgramWrongLength(2))));
+}
+
+#[test]
+fn a_key_hash_is_signed_for_by_its_key() {
+    let new = key(31, 1);
+    let public = crate::fixtures::public(&new).serialize().to_vec();
+    let program = Script::from([[0, 20].as_slice(), hash160::Hash::hash(&public).as_byte_array()].concat());
+    after_a_vote(program.clone(), |hash| vec![signature(hash, &new), public.clone()]).unwrap();
+    let refused = after_a_vote(program, |hash| vec![signature(hash, &block_keys()[0]), public.clone()]);
+    assert_eq!(refused, Err(BlockError::SignatureWitness(ScriptError::EvalFalse)));
 }

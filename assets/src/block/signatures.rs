@@ -1,9 +1,12 @@
 //! The witness of a header: signatures of k block keys.
 //!
-//! Elements runs the witness through its script interpreter, against the block signing script in force. That script is
-//! the P2WSH of a bare multisig ([`Multisig`]), so the outcome can be judged directly, with a name for each thing that can
-//! be wrong. Other scripts can be voted for, and are refused here by name.
-//! Signatures are ECDSA over the block hash, DER with low S, followed by the byte `SIGHASH_ALL`.
+//! Elements runs the witness through its script interpreter, against the block signing script in force, and so do we: a
+//! vote can put any witness program there. What members sign under is the P2WSH of a bare multisig ([`Multisig`]); for it
+//! each thing that can be wrong has a name. Signatures are ECDSA over the block hash, DER with low S, followed by the byte
+//! `SIGHASH_ALL`.
+//!
+//! Programs of version 1 and above have no meaning under the flags of headers, so with them anybody signs. Members never
+//! vote for one; a final block is judged as all others judge it.
 
 use elements::encode::serialize;
 use elements::{BlockExtData, BlockHeader, Script};
@@ -12,10 +15,45 @@ use secp256k1_zkp::{Message, PublicKey, SECP256K1, ecdsa};
 use super::BlockError;
 use super::dynafed::is_expected;
 use crate::chain::{Federation, Multisig};
+use crate::script::{
+    Flags, ScriptVersion, SighashData, SignatureChecker, TaprootHashType, TaprootSpend, verify_script,
+};
 
 /// Size of the largest ECDSA signature with low S and its sighash byte, in bytes.
 const MAX_SIGNATURE_SIZE: usize = 72;
 const SIGHASH_ALL: u8 = 1;
+
+/// Answers for a header: what is signed is its hash, and there is no transaction.
+struct HeaderChecker {
+    hash: [u8; 32],
+}
+
+impl SignatureChecker for HeaderChecker {
+    fn ecdsa_digest(&self, _code: &[u8], hash_type: u8, _version: ScriptVersion, _flags: Flags) -> Option<[u8; 32]> {
+        // The hash type is not signed, so there is only one.
+        (hash_type == SIGHASH_ALL).then_some(self.hash)
+    }
+
+    fn schnorr_digest(&self, _spend: &TaprootSpend, _hash_type: TaprootHashType) -> Option<[u8; 32]> {
+        None
+    }
+
+    fn version(&self) -> u32 {
+        0
+    }
+
+    fn lock_time(&self) -> u32 {
+        0
+    }
+
+    fn sequence(&self) -> u32 {
+        0
+    }
+
+    fn inspect(&self) -> Option<(&SighashData<'_>, usize)> {
+        None
+    }
+}
 
 /// Size in bytes of the largest header witness: an empty item, `threshold` signatures, the script.
 pub fn max_witness_size(threshold: usize, script: &Script) -> usize {
@@ -43,28 +81,32 @@ pub fn check_block_signatures(federation: &Federation, header: &BlockHeader) -> 
     if u32::try_from(size).map_or(true, |size| size > limit) {
         return Err(BlockError::SignatureSize { size, limit });
     }
-    if !in_force.signblockscript.is_v0_p2wsh() {
-        return Err(BlockError::SignblockScriptUnsupported);
-    }
-    let Some((script, items)) = signblock_witness.split_last() else {
-        return Err(BlockError::Unsigned);
-    };
+    let checker = HeaderChecker { hash: header.block_hash().to_byte_array() };
+    let witness: Vec<&[u8]> = signblock_witness.iter().map(Vec::as_slice).collect();
+    verify_script(&[], in_force.signblockscript.as_bytes(), &witness, Flags::HEADER, &checker).map_err(|error| {
+        let fault = multisig_fault(&in_force.signblockscript, signblock_witness, &checker.hash);
+        fault.unwrap_or(BlockError::SignatureWitness(error))
+    })
+}
+
+/// What is wrong with a witness that does not satisfy the P2WSH of a multisig, if that is what it has to satisfy.
+fn multisig_fault(program: &Script, witness: &[Vec<u8>], hash: &[u8; 32]) -> Option<BlockError> {
+    let Some((script, items)) = witness.split_last() else { return Some(BlockError::Unsigned) };
     let script = Script::from(script.clone());
-    if script.to_v0_p2wsh() != in_force.signblockscript {
-        return Err(BlockError::SignatureScript);
+    if !program.is_v0_p2wsh() {
+        return None;
     }
-    let Multisig { threshold, keys } = Multisig::parse(&script).ok_or(BlockError::SignblockScriptUnsupported)?;
-    let Some((dummy, signatures)) = items.split_first() else {
-        return Err(BlockError::SignatureCount { found: 0, needed: threshold });
+    if script.to_v0_p2wsh() != *program {
+        return Some(BlockError::SignatureScript);
+    }
+    let Multisig { threshold, keys } = Multisig::parse(&script)?;
+    let Some((dummy, signatures)) = items.split_first().filter(|(_, signatures)| signatures.len() == threshold) else {
+        return Some(BlockError::SignatureCount { found: items.len().saturating_sub(1), needed: threshold });
     };
-    if signatures.len() != threshold {
-        return Err(BlockError::SignatureCount { found: signatures.len(), needed: threshold });
-    }
     if !dummy.is_empty() {
-        return Err(BlockError::SignatureDummy);
+        return Some(BlockError::SignatureDummy);
     }
-    let message = Message::from_digest(header.block_hash().to_byte_array());
-    check_in_order(&message, signatures, &keys)
+    check_in_order(&Message::from_digest(*hash), signatures, &keys).err()
 }
 
 /// Each signature must be by a key after that of the signature before it.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use elements::{AssetId, Block, BlockExtData, BlockHash, BlockHeader, Script, Transaction, Txid};
+use elements::{AssetId, BlockExtData, BlockHash, BlockHeader, Script, Txid};
 
 use super::{coinbase, merkle_root};
 use crate::chain::ChainParams;
+use crate::primitives::{Block, Transaction};
 use crate::state::DynafedEntries;
 
 /// Version of our blocks: no version bit is signalled.

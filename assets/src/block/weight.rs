@@ -1,7 +1,9 @@
 //! Limits of a block.
 
+use elements::BlockExtData;
 use elements::encode::{VarInt, serialize};
-use elements::{Block, BlockExtData};
+
+use crate::primitives::Block;
 
 /// Largest weight of a block (Elements).
 pub const MAX_BLOCK_WEIGHT: u64 = 4_000_000;

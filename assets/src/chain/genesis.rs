@@ -6,12 +6,13 @@
 use elements::encode::serialize;
 use elements::hashes::{sha256, sha256d};
 use elements::{
-    AssetId, AssetIssuance, Block, BlockExtData, BlockHash, BlockHeader, ContractHash, LockTime, OutPoint, Script,
-    Sequence, Transaction, TxIn, TxInWitness, TxOut, TxOutWitness, Txid, confidential,
+    AssetId, AssetIssuance, BlockExtData, BlockHash, BlockHeader, ContractHash, LockTime, OutPoint, Script, Sequence,
+    Txid, confidential,
 };
 
 use super::{ChainParams, GenesisStyle};
 use crate::block::merkle_root;
+use crate::primitives::{Block, Transaction, TxIn, TxInWitness, TxOut, TxOutWitness};
 
 /// Time of every genesis block of a custom chain, in seconds since 1970 (that of Bitcoin's regtest).
 const GENESIS_TIME: u32 = 1_296_688_602;
@@ -51,7 +52,7 @@ fn explicit_output(asset: AssetId, amount: u64, script_pubkey: Script) -> TxOut 
     TxOut {
         asset: confidential::Asset::Explicit(asset),
         value: confidential::Value::Explicit(amount),
-        nonce: confidential::Nonce::Null,
+        nonce: crate::primitives::Nonce::Null,
         script_pubkey,
         witness: TxOutWitness::default(),
     }

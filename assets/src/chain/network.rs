@@ -11,7 +11,7 @@ use super::{ChainParams, ParamsError};
 use crate::block::CertificateKey;
 
 /// The version of the file that this code writes and reads.
-pub const NETWORK_VERSION: u16 = 1;
+pub const NETWORK_VERSION: u16 = 2;
 
 /// A federation from the outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,8 @@ pub struct Network {
     pub params: ChainParams,
     /// The key that certificates of blocks are checked with.
     pub certificate_key: CertificateKey,
+    /// The output script of the treasury on the parent chain: what peg-out batches pay to it stays in the reserve.
+    pub treasury_script: bitcoin::ScriptBuf,
     /// Where the ledger can be read and transactions submitted. Any of them will do.
     pub servers: Vec<Server>,
 }
@@ -138,6 +140,7 @@ mod tests {
             version: NETWORK_VERSION,
             params: params(),
             certificate_key: CertificateKey::new(key).unwrap(),
+            treasury_script: bitcoin::ScriptBuf::from_bytes(vec![0x51]),
             servers: vec![
                 server("anna", "127.0.0.1:4000"),
                 server("bert", "[::1]:4001"),
@@ -164,7 +167,8 @@ mod tests {
             change(&mut network);
             network.check().unwrap_err()
         };
-        assert_eq!(with(|n| n.version = 2), NetworkError::Version(2));
+        assert_eq!(with(|n| n.version = 1), NetworkError::Version(1));
+        assert_eq!(with(|n| n.version = 3), NetworkError::Version(3));
         assert!(matches!(with(|n| n.params.name.clear()), NetworkError::Params(ParamsError::Name(_))));
         assert_eq!(with(|n| n.servers.clear()), NetworkError::NoServers);
         assert_eq!(with(|n| n.servers[1].name = "anna".to_owned()), NetworkError::ServerName("anna".to_owned()));

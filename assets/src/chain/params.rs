@@ -266,7 +266,7 @@ impl ChainParams {
     ///
     /// With unsigned blocks or without heights in headers the wire form differs from that of the returned type; the
     /// fields that are not on the wire are then filled in. [`ChainParams::genesis_bytes`] has the wire form always.
-    pub fn genesis_block(&self) -> elements::Block {
+    pub fn genesis_block(&self) -> crate::primitives::Block {
         super::genesis::block(self)
     }
 

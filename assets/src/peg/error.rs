@@ -11,8 +11,8 @@ pub enum PegError {
     /// The input claims a deposit and shows nothing of it.
     #[error("the peg-in has no peg-in witness")]
     WitnessMissing,
-    /// The peg-in witness cannot be put together.
-    #[error("the parts do not make a peg-in witness: {0}")]
+    /// The witness is none of a peg-in, or cannot be put together.
+    #[error("this makes no peg-in witness: {0}")]
     WitnessMalformed(String),
     /// A value that no deposit can have.
     #[error("the peg-in claims {0} satoshi, which is zero or more than there can be")]

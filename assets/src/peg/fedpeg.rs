@@ -10,11 +10,12 @@
 use elements::Script;
 use elements::hashes::{Hash as _, HashEngine as _, HmacEngine, sha256};
 use elements::opcodes::all::{OP_DEPTH, OP_RESERVED};
-use elements::script::{Builder, Instruction};
+use elements::script::Builder;
 use secp256k1_zkp::{PublicKey, SECP256K1, Scalar};
 
 use super::PegError;
 use crate::chain::{ChainParams, Federation, Fedpeg};
+use crate::script::Items;
 
 /// The scripts of a deposit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,27 +41,35 @@ pub fn tweak_scalar(pubkey: &PublicKey, claim_script: &Script) -> Result<Scalar,
 
 /// The federation script for a claim script: every 33-byte push is a key and is tweaked.
 ///
+/// A script that has been voted for can be anything. As Elements has it (`calculate_contract`), it ends where a push is
+/// cut short, pushes are written anew in their form by length, and of an empty push the opcode alone is left.
+///
 /// # Errors
-/// If the script is malformed, is the old template that begins with `OP_DEPTH` (which is tweaked in part only), or has
-/// a 33-byte push that is no key.
+/// If the script is the old template that begins with `OP_DEPTH` (which is tweaked in part only), or has a 33-byte push
+/// that is no key, with which no elementsd goes on.
 pub fn tweak_fedpeg(fedpeg_script: &Script, claim_script: &Script) -> Result<bitcoin::ScriptBuf, PegError> {
     if fedpeg_script.as_bytes().first() == Some(&OP_DEPTH.into_u8()) {
         return Err(PegError::FedpegScript);
     }
-    let mut tweaked = Builder::new();
-    for instruction in fedpeg_script.instructions() {
-        tweaked = match instruction.map_err(|_| PegError::FedpegScript)? {
-            Instruction::Op(op) => tweaked.push_opcode(op),
-            Instruction::PushBytes(bytes) if bytes.len() == 33 => {
+    let mut tweaked = Vec::new();
+    for item in Items::new(fedpeg_script.as_bytes()).map_while(|item| item) {
+        match item.data {
+            [] => tweaked.push(item.opcode),
+            bytes if bytes.len() == 33 => {
                 let invalid = || PegError::Tweak(hex::encode(bytes));
                 let key = PublicKey::from_slice(bytes).map_err(|_| invalid())?;
                 let tweak = tweak_scalar(&key, claim_script)?;
-                tweaked.push_slice(&key.add_exp_tweak(SECP256K1, &tweak).map_err(|_| invalid())?.serialize())
+                let key = key.add_exp_tweak(SECP256K1, &tweak).map_err(|_| invalid())?;
+                tweaked.extend(push(&key.serialize()));
             }
-            Instruction::PushBytes(bytes) => tweaked.push_slice(bytes),
-        };
+            bytes => tweaked.extend(push(bytes)),
+        }
     }
-    Ok(bitcoin::ScriptBuf::from_bytes(tweaked.into_script().into_bytes()))
+    Ok(bitcoin::ScriptBuf::from_bytes(tweaked))
+}
+
+fn push(bytes: &[u8]) -> Vec<u8> {
+    Builder::new().push_slice(bytes).into_script().into_bytes()
 }
 
 /// The witness version and program of an output script that is one: a version, and a push of 2 to 40 bytes.
@@ -197,12 +206,19 @@ mod tests {
     fn scripts_whose_keys_cannot_be_tweaked_are_refused() {
         let not_a_key = Builder::new().push_slice(&[5; 33]).into_script();
         assert_eq!(tweak_fedpeg(&not_a_key, &wpkh()), Err(PegError::Tweak("05".repeat(33))));
-        let cut_off = Script::from(vec![33, 2, 2]);
-        assert_eq!(tweak_fedpeg(&cut_off, &wpkh()), Err(PegError::FedpegScript));
         let template = Builder::new().push_opcode(OP_DEPTH).into_script();
         assert_eq!(tweak_fedpeg(&template, &wpkh()), Err(PegError::FedpegScript));
         let op_true = Script::from(vec![0x51]);
         assert_eq!(tweak_fedpeg(&op_true, &wpkh()).unwrap().as_bytes(), [0x51], "nothing to tweak");
+    }
+
+    #[test]
+    fn a_script_with_odd_pushes_is_tweaked_as_elements_does() {
+        let odd = |bytes: &[u8]| tweak_fedpeg(&Script::from(bytes.to_vec()), &wpkh()).unwrap().into_bytes();
+        assert_eq!(odd(&[0x51, 33, 2, 2]), [0x51], "it ends where a push is cut short");
+        assert_eq!(odd(&[0x51, 0x4d, 1]), [0x51]);
+        assert_eq!(odd(&[0x4c, 2, 7, 7, 0xac]), [2, 7, 7, 0xac], "pushes are written anew by their length");
+        assert_eq!(odd(&[0x4c, 0, 0x4d, 0, 0, 0]), [0x4c, 0x4d, 0], "of an empty push the opcode is left");
     }
 
     #[test]

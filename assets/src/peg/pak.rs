@@ -6,12 +6,13 @@
 //! nothing else is a peg-out (`primitives/pak.cpp`).
 
 use bitcoin::hashes::{Hash as _, hash160};
+use elements::Script;
 use elements::script::Instruction;
-use elements::{Script, TxOut};
 use secp256k1_zkp::{PublicKey, SECP256K1, WhitelistSignature};
 
 use super::pegout::is_pegout_script;
 use crate::chain::ChainParams;
+use crate::primitives::TxOut;
 
 /// Most entries that a proof can speak of.
 const MAX_ENTRIES: usize = 255;

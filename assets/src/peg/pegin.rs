@@ -7,14 +7,17 @@
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::merkle_tree::MerkleBlock;
 use bitcoin::{Target, TxOut};
-use elements::{PeginData, PeginWitness, Script, Transaction};
+use elements::{AssetId, Script};
 
 use super::PegError;
 use crate::chain::{ChainParams, Federation};
+use crate::primitives::{Transaction, Witness};
 use crate::state::PeginClaim;
 
 /// Longest claim script, in bytes (Elements).
 pub(super) const MAX_CLAIM_SCRIPT_SIZE: usize = 100;
+/// Length of a header of the parent chain, in bytes.
+const PARENT_HEADER_SIZE: usize = 80;
 /// Largest amount of the pegged asset, in satoshi.
 const MAX_MONEY_SAT: u64 = 2_100_000_000_000_000;
 
@@ -31,7 +34,7 @@ pub fn check_pegin(
 ) -> Result<PeginClaim, PegError> {
     let input = tx.input.get(vin).ok_or(PegError::NotPegin(vin))?;
     let deposit = input.pegin_prevout().ok_or(PegError::NotPegin(vin))?;
-    let data = input.pegin_data().ok_or(PegError::WitnessMissing)?;
+    let data = PeginData::read(&input.witness.pegin_witness)?;
     if data.value == 0 || data.value > MAX_MONEY_SAT {
         return Err(PegError::Value(data.value));
     }
@@ -44,9 +47,9 @@ pub fn check_pegin(
     if data.claim_script.len() > MAX_CLAIM_SCRIPT_SIZE {
         return Err(PegError::ClaimScriptSize(data.claim_script.len()));
     }
-    let output = claimed_output(&data.transaction, &deposit)?;
-    let parent_block = check_inclusion(params, &data.merkle_proof, deposit.txid)?;
-    let claim_script = Script::from(data.claim_script.to_bytes());
+    let output = claimed_output(data.transaction, &deposit)?;
+    let parent_block = check_inclusion(params, data.merkle_proof, deposit.txid)?;
+    let claim_script = Script::from(data.claim_script.to_vec());
     let witness_script = destination(federation, &claim_script, &output)?;
     let deposit_sat = output.value.to_sat();
     if deposit_sat != data.value {
@@ -61,6 +64,50 @@ pub fn check_pegin(
         deposit_script: output.script_pubkey,
         claim_txid: tx.txid(),
     })
+}
+
+/// The items of a peg-in witness (`pegins.cpp`, `IsValidPeginWitness`).
+struct PeginData<'a> {
+    value: u64,
+    asset_id: AssetId,
+    genesis_hash: bitcoin::BlockHash,
+    claim_script: &'a [u8],
+    transaction: &'a [u8],
+    merkle_proof: &'a [u8],
+}
+
+impl<'a> PeginData<'a> {
+    fn read(witness: &'a Witness) -> Result<Self, PegError> {
+        if witness.is_empty() {
+            return Err(PegError::WitnessMissing);
+        }
+        let items =
+            items(witness).ok_or_else(|| malformed(format!("it has {} items instead of six", witness.len())))?;
+        let [value, asset, genesis, claim_script, transaction, merkle_proof] = items;
+        let hash = |item: &[u8], what| {
+            <[u8; 32]>::try_from(item)
+                .map_err(|_| malformed(format!("the {what} has {} bytes instead of 32", item.len())))
+        };
+        // Elements reads the value from the front of its item and does not look at what follows.
+        let value = value.first_chunk().ok_or_else(|| malformed("the value has less than eight bytes".to_owned()))?;
+        Ok(Self {
+            value: u64::from_le_bytes(*value),
+            asset_id: AssetId::from_byte_array(hash(asset, "asset")?),
+            genesis_hash: bitcoin::hashes::Hash::from_byte_array(hash(genesis, "parent chain")?),
+            claim_script,
+            transaction,
+            merkle_proof,
+        })
+    }
+}
+
+fn items(witness: &Witness) -> Option<[&[u8]; 6]> {
+    // A witness of many items is not even put into a list.
+    (witness.len() == 6).then(|| witness.iter().collect::<Vec<_>>().try_into().ok()).flatten()
+}
+
+fn malformed(reason: String) -> PegError {
+    PegError::WitnessMalformed(reason)
 }
 
 /// The witness script of the federation program that the deposit pays.
@@ -115,8 +162,9 @@ fn overflows(bits: bitcoin::CompactTarget) -> bool {
 
 /// Whether the parent transaction in a peg-in witness carries a witness of its own, which the transaction id does not
 /// commit to, so that anybody could change it.
-pub(crate) fn has_parent_witness(data: &PeginData) -> bool {
-    deserialize::<bitcoin::Transaction>(&data.transaction).is_ok_and(|tx| without_witness(&tx) != data.transaction)
+pub(crate) fn has_parent_witness(witness: &Witness) -> bool {
+    let Some([.., transaction, _]) = items(witness) else { return false };
+    deserialize::<bitcoin::Transaction>(transaction).is_ok_and(|tx| without_witness(&tx) != transaction)
 }
 
 fn without_witness(tx: &bitcoin::Transaction) -> Vec<u8> {
@@ -138,18 +186,16 @@ pub fn pegin_witness(
     amount_sat: u64,
     raw_tx_without_witness: &[u8],
     merkle_block: &[u8],
-) -> Result<PeginWitness, PegError> {
-    let header =
-        merkle_block.get(..80).ok_or_else(|| PegError::WitnessMalformed("the proof is too short".to_owned()))?;
-    let header: bitcoin::block::Header =
-        deserialize(header).map_err(|error| PegError::WitnessMalformed(error.to_string()))?;
-    Ok(PeginWitness::new(PeginData {
-        value: amount_sat,
-        asset_id: params.pegged_asset(),
-        genesis_hash: params.parent_genesis,
-        claim_script: bitcoin::ScriptBuf::from_bytes(claim_script.to_bytes()),
-        transaction: raw_tx_without_witness.to_vec(),
-        merkle_proof: merkle_block.to_vec(),
-        referenced_block: header.block_hash(),
-    }))
+) -> Result<Witness, PegError> {
+    if merkle_block.len() < PARENT_HEADER_SIZE {
+        return Err(malformed("the proof is too short".to_owned()));
+    }
+    Ok(Witness::from_slice(&[
+        amount_sat.to_le_bytes().as_slice(),
+        &params.pegged_asset().to_byte_array(),
+        AsRef::<[u8; 32]>::as_ref(&params.parent_genesis),
+        claim_script.as_bytes(),
+        raw_tx_without_witness,
+        merkle_block,
+    ]))
 }

@@ -5,11 +5,12 @@
 use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash as _;
 use elements::dynafed::{FullParams, Params};
-use elements::{AssetId, PeginData, PeginWitness, Script, Transaction};
+use elements::{AssetId, PeginData, PeginWitness, Script};
 
 use super::*;
 use crate::chain::{ChainParams, Federation};
 use crate::fixtures::{Deposit, key, multisig, params, parent_block, user_script};
+use crate::primitives::{Transaction, Witness};
 use crate::state::{DynafedEntries, MemoryView, PeginClaim};
 
 const HEIGHT: u32 = 12;
@@ -30,12 +31,7 @@ fn check(params: &ChainParams, height: u32, tx: &Transaction) -> Result<PeginCla
 
 /// The refusal of an honest claim after a change to its witness.
 fn refusal(change: impl FnOnce(&mut PeginData)) -> PegError {
-    let deposit = deposit_at(HEIGHT);
-    let mut tx = deposit.claim(&params(), &key(21, 1), 100);
-    let mut data = tx.input[0].witness.pegin_witness.data().unwrap().clone();
-    change(&mut data);
-    tx.input[0].witness.pegin_witness = PeginWitness::new(data);
-    check(&params(), HEIGHT, &tx).unwrap_err()
+    check(&params(), HEIGHT, &changed(&deposit_at(HEIGHT), change)).unwrap_err()
 }
 
 /// A proof like the honest one, after a change to the header.
@@ -64,7 +60,7 @@ fn an_honest_claim_is_accepted_with_what_it_claims() {
     assert_eq!(claim, expected);
     // And after a round over the wire.
     let bytes = elements::encode::serialize(&tx);
-    let read: Transaction = elements::encode::deserialize(&bytes).unwrap();
+    let read = Transaction::decode(bytes).unwrap();
     assert_eq!(check(&params(), HEIGHT, &read).unwrap(), expected);
 }
 
@@ -90,7 +86,7 @@ fn inputs_that_claim_nothing_are_refused() {
     let params = params();
     let federation = Federation::without_votes(&params, HEIGHT);
     assert_eq!(check_pegin(&params, &federation, &tx, 1), Err(PegError::NotPegin(1)));
-    tx.input[0].witness.pegin_witness = PeginWitness::EMPTY;
+    tx.input[0].witness.pegin_witness = Witness::EMPTY;
     assert_eq!(check_pegin(&params, &federation, &tx, 0), Err(PegError::WitnessMissing));
     tx.input[0].is_pegin = false;
     assert_eq!(check_pegin(&params, &federation, &tx, 0), Err(PegError::NotPegin(0)));
@@ -206,9 +202,10 @@ fn the_parent_block_must_have_its_work() {
 /// An honest claim after a change to its witness.
 fn changed(deposit: &Deposit, change: impl FnOnce(&mut PeginData)) -> Transaction {
     let mut tx = deposit.claim(&params(), &key(21, 1), 100);
-    let mut data = tx.input[0].witness.pegin_witness.data().unwrap().clone();
+    let bytes = elements::encode::serialize(&tx.input[0].witness.pegin_witness);
+    let mut data = elements::encode::deserialize::<PeginWitness>(&bytes).unwrap().into_data().unwrap();
     change(&mut data);
-    tx.input[0].witness.pegin_witness = PeginWitness::new(data);
+    tx.input[0].witness.pegin_witness = Witness::from(&PeginWitness::new(data));
     tx
 }
 

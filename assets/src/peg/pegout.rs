@@ -6,10 +6,11 @@
 use elements::confidential::{Asset, Value};
 use elements::opcodes::all::{OP_PUSHDATA4, OP_RETURN};
 use elements::script::{Builder, Instruction};
-use elements::{OutPoint, Script, TxOut};
+use elements::{OutPoint, Script};
 
 use super::PegoutRequest;
 use crate::chain::ChainParams;
+use crate::primitives::TxOut;
 
 /// The output script of a peg-out to `dest` on the parent chain.
 pub fn pegout_script(parent_genesis: &bitcoin::BlockHash, dest: &bitcoin::Script) -> Script {

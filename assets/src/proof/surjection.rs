@@ -1,7 +1,8 @@
 //! Surjection proofs: a blinded output asset is one of the assets that go into the transaction.
 
-use elements::SurjectionProof;
-use secp256k1_zkp::{Generator, SECP256K1};
+use secp256k1_zkp::{Generator, SECP256K1, SurjectionProof as ParsedProof};
+
+use crate::primitives::SurjectionProof;
 
 /// Most targets that a surjection proof can have (`SECP256K1_SURJECTIONPROOF_MAX_N_INPUTS`).
 pub const MAX_SURJECTION_TARGETS: usize = 256;
@@ -37,11 +38,12 @@ impl SurjectionStatement<'_> {
     /// Checks the proof.
     ///
     /// # Errors
-    /// [`InvalidSurjectionProof`] if there is no proof, it has another number of targets, or proves something else.
+    /// [`InvalidSurjectionProof`] if there is no proof, the bytes are none, it has another number of targets, or proves something else.
     pub fn verify(&self) -> Result<(), InvalidSurjectionProof> {
-        let proof = self.proof.as_ref().ok_or(InvalidSurjectionProof::Invalid)?;
+        let bytes = self.proof.as_bytes();
+        let proof = ParsedProof::from_slice(bytes).map_err(|_| InvalidSurjectionProof::Invalid)?;
         // The first two bytes of the encoding are the number of targets, little-endian.
-        let found = match proof.serialize().first_chunk::<2>() {
+        let found = match bytes.first_chunk::<2>() {
             Some(count) => usize::from(u16::from_le_bytes(*count)),
             None => return Err(InvalidSurjectionProof::Invalid),
         };
@@ -81,7 +83,8 @@ mod tests {
         let known = targets(&mut rng, 4);
         let asset = AssetId::from_byte_array([2; 32]);
         let blinding = AssetBlindingFactor::new(&mut rng);
-        let proof = SurjectionProof::new(SECP256K1, &mut rng, asset, blinding, &known).unwrap();
+        let proof = elements::SurjectionProof::new(SECP256K1, &mut rng, asset, blinding, &known).unwrap();
+        let proof = SurjectionProof::from(&proof);
         let output = Generator::new_blinded(SECP256K1, asset.into_tag(), blinding.into_inner());
         let mut list: Vec<Generator> = known.iter().map(|(generator, _, _)| *generator).collect();
 

@@ -5,12 +5,13 @@
 use bitcoin::hashes::{Hash, hash160, sha256};
 use elements::sighash::{Annex, Prevouts, SighashCache};
 use elements::taproot::{LeafVersion, TapLeafHash, TaprootBuilder};
-use elements::{EcdsaSighashType, SchnorrSighashType, Script, Transaction, TxOut, Witness};
+use elements::{EcdsaSighashType, SchnorrSighashType, Script};
 use secp256k1_zkp::{Keypair, Message, SECP256K1, XOnlyPublicKey};
 
 use super::reader::push_of;
-use super::standard::{NonStandardSpend, check_standard};
 use super::*;
+use crate::fixtures::their_outputs;
+use crate::primitives::{Transaction, TxOut, Witness};
 use crate::transaction::TxError;
 use crate::transaction::testing::{Blinding, Ledger, Lock, Pay, secret};
 
@@ -61,12 +62,9 @@ impl Spend {
         }
     }
 
+    /// The verdict of the interpreter by the rules for relay.
     fn standard(&self) -> Result<(), ScriptError> {
-        match check_standard(&self.data()) {
-            Ok(()) => Ok(()),
-            Err(NonStandardSpend::Script { vin: 0, source }) => Err(source),
-            Err(other) => panic!("{other}"),
-        }
+        verify_spend_under(&self.data(), 0, Flags::STANDARD)
     }
 }
 
@@ -117,7 +115,8 @@ fn scripts_without_witness() {
 #[test]
 fn digests_without_witness_agree_with_those_of_the_elements_crate() {
     let spend = Spend::of(vec![opcode::OP_1]);
-    let (data, theirs) = (spend.data(), SighashCache::new(&spend.transaction));
+    let converted = elements::Transaction::try_from(&spend.transaction).unwrap();
+    let (data, theirs) = (spend.data(), SighashCache::new(&converted));
     let code = vec![opcode::OP_1; 300];
     for kind in [
         EcdsaSighashType::All,
@@ -142,7 +141,7 @@ fn digests_without_witness_agree_with_those_of_the_elements_crate() {
 fn range_proofs_are_covered_where_the_hash_type_says_so() {
     let spend = Spend::of(vec![opcode::OP_1]);
     let mut other = Spend::of(vec![opcode::OP_1]);
-    other.transaction.output[0].witness = elements::TxOutWitness::default();
+    other.transaction.output[0].witness = crate::primitives::TxOutWitness::default();
     let differs = |hash_type: u8, flags: Flags| {
         spend.data().legacy(0, &[], hash_type, flags) != other.data().legacy(0, &[], hash_type, flags)
     };
@@ -232,10 +231,10 @@ fn tapscript_signs_leaf_code_separator_and_annex() {
         for kind in [SchnorrSighashType::Default, SchnorrSighashType::Single, SchnorrSighashType::AllPlusAnyoneCanPay] {
             // The digest of the other library.
             let sign = |transaction: &Transaction, position: u32| {
-                let digest = SighashCache::new(transaction)
+                let digest = SighashCache::new(&elements::Transaction::try_from(transaction).unwrap())
                     .taproot_sighash(
                         0,
-                        &Prevouts::All(&spend.spent),
+                        &Prevouts::All(&their_outputs(&spend.spent)),
                         annex.as_deref().map(|annex| Annex::new(annex).unwrap()),
                         Some((leaf_hash, position)),
                         kind,

@@ -107,6 +107,18 @@ impl Flags {
             | Self::DISCOURAGE_UPGRADABLE_PUBKEYTYPE.0,
     );
 
+    /// What the witness of a header has to keep (`CheckProofGeneric`).
+    pub const HEADER: Self = Self(
+        Self::P2SH.0
+            | Self::STRICTENC.0
+            | Self::NULLDUMMY.0
+            | Self::CLEANSTACK.0
+            | Self::MINIMALDATA.0
+            | Self::SIGPUSHONLY.0
+            | Self::LOW_S.0
+            | Self::WITNESS.0,
+    );
+
     /// Whether all of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0

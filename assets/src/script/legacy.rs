@@ -4,7 +4,6 @@
 //! Elements and of Bitcoin.
 
 use bitcoin::hashes::{Hash, HashEngine, sha256d};
-use elements::Transaction;
 use elements::encode::serialize;
 
 use super::Flags;
@@ -12,6 +11,7 @@ use super::reader::without_code_separators;
 use super::sighash::{
     SIGHASH_ANYONECANPAY, SIGHASH_NONE, SIGHASH_OUTPUT_MASK, SIGHASH_RANGEPROOF, SIGHASH_SINGLE, proofs,
 };
+use crate::primitives::Transaction;
 
 /// An input without its script.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@
 mod checker;
 mod error;
 mod flags;
+mod form;
 mod legacy;
 mod machine;
 mod number;
@@ -33,7 +34,9 @@ mod verify;
 pub use checker::{ScriptVersion, SignatureChecker, TransactionChecker};
 pub use error::ScriptError;
 pub use flags::Flags;
+pub use form::Form;
 pub use legacy::{LegacyInput, LegacyOutput, LegacyParts};
+pub(crate) use reader::Items;
 pub use sighash::{NO_CODE_SEPARATOR, SighashData, TaprootHashType, TaprootLeaf, TaprootSpend, annex_hash};
 pub use sigops::sigop_cost;
 pub use spend::{is_unspendable, verify_spend, verify_spend_under};

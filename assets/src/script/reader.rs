@@ -4,20 +4,20 @@ use super::opcode;
 
 /// One step of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Item<'a> {
-    pub(super) opcode: u8,
+pub(crate) struct Item<'a> {
+    pub(crate) opcode: u8,
     /// What it pushes; empty for other operations.
-    pub(super) data: &'a [u8],
+    pub(crate) data: &'a [u8],
 }
 
 /// The steps of a script. A push that is cut short gives `None` and ends it.
 #[derive(Clone, Debug)]
-pub(super) struct Items<'a> {
+pub(crate) struct Items<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Items<'a> {
-    pub(super) fn new(script: &'a [u8]) -> Self {
+    pub(crate) fn new(script: &'a [u8]) -> Self {
         Self { rest: script }
     }
 

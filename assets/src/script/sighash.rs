@@ -10,11 +10,12 @@
 use std::sync::OnceLock;
 
 use bitcoin::hashes::{Hash, HashEngine, sha256, sha256d};
+use elements::BlockHash;
 use elements::confidential::Value;
 use elements::encode::serialize;
-use elements::{BlockHash, Transaction, TxIn, TxOut};
 
 use super::{Flags, LegacyParts};
+use crate::primitives::{Transaction, TxIn, TxOut};
 
 pub(super) const SIGHASH_OUTPUT_MASK: u8 = 0x1f;
 pub(super) const SIGHASH_NONE: u8 = 0x02;

@@ -1,9 +1,10 @@
 //! Counting signature operations, as Elements counts them (`script.cpp`, `tx_verify.cpp`).
 
-use elements::{Script, Transaction, TxOut};
+use elements::Script;
 
 use super::reader::Items;
 use super::verify::witness_program;
+use crate::primitives::{Transaction, TxOut};
 
 const WITNESS_SCALE_FACTOR: u64 = 4;
 const MAX_MULTISIG_KEYS: u64 = 20;

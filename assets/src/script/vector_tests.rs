@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use elements::{OutPoint, Transaction};
+use elements::OutPoint;
 
 use super::ScriptError;
 use crate::chain::ChainParams;
+use crate::primitives::Transaction;
 use crate::state::{Coin, MemoryView};
 use crate::transaction::{TxContext, TxError, decode, verify_transaction};
 
@@ -15,7 +16,7 @@ fn vectors() -> Vec<(&'static str, Transaction)> {
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
             let (name, bytes) = line.split_once(": ").unwrap();
-            (name, decode(&hex::decode(bytes).unwrap()).unwrap())
+            (name, decode(hex::decode(bytes).unwrap()).unwrap())
         })
         .collect()
 }

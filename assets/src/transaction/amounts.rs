@@ -4,12 +4,12 @@
 //! collected here; their checks do not depend on each other and run side by side.
 
 use elements::confidential::{Asset, Value};
-use elements::{SurjectionProof, Transaction, TxOut};
 use secp256k1_zkp::{Generator, PedersenCommitment};
 
 use super::TxError;
 use super::error::IssuanceLeg;
 use super::issuance::{Issuance, range_statement};
+use crate::primitives::{SurjectionProof, Transaction, TxOut};
 use crate::proof::{RangeStatement, SurjectionStatement, Tally, explicit_commitment, generator};
 use crate::script::is_unspendable;
 

@@ -9,13 +9,14 @@
 //! step, the first in the order of the block, and in the order of the transaction there, is the one reported, so the
 //! verdict does not depend on the number of cores.
 
-use elements::{Transaction, TxOut, Txid};
+use elements::Txid;
 use rayon::prelude::*;
 use secp256k1_zkp::Generator;
 
 use super::TxError;
 use super::amounts::{self, ProofCheck};
 use super::issuance::Issuance;
+use crate::primitives::{Transaction, TxOut};
 use crate::script::{SighashData, verify_spend};
 use crate::verdicts::{RuleSet, StatementKey, VerdictCache};
 

@@ -1,10 +1,11 @@
 //! What a valid transaction changes.
 
-use elements::{OutPoint, Transaction, TxOut, TxOutWitness, Txid};
+use elements::{OutPoint, Txid};
 
 use super::TxContext;
 use super::inputs::Source;
 use crate::peg::parse_pegout;
+use crate::primitives::{Transaction, TxOut, TxOutWitness};
 use crate::script::is_unspendable;
 use crate::state::{Coin, Effects};
 

@@ -3,6 +3,7 @@
 use elements::{AssetId, OutPoint};
 
 use crate::peg::{PakError, PegError};
+use crate::primitives::{DecodeError, Inexpressible};
 use crate::proof::InvalidSurjectionProof;
 use crate::script::ScriptError;
 use crate::state::ViewError;
@@ -55,7 +56,8 @@ impl std::fmt::Display for IssuanceLeg {
 /// | `null-input` | `bad-txns-prevout-null` |
 /// | `outpoint-index` | - |
 /// | `null-issuance` | - |
-/// | `superfluous-pegin-witness` | - |
+/// | `superfluous-pegin-witness` | `extra-pegin-witness` |
+/// | `unreadable` | - |
 /// | `null-asset` | `bad-txns-in-ne-out` |
 /// | `null-value` | `bad-txns-vout-amount-invalid` |
 /// | `value-range` | `bad-txns-vout-toolarge` |
@@ -98,8 +100,8 @@ impl std::fmt::Display for IssuanceLeg {
 #[allow(missing_docs, reason = "the fields are vin and vout, and what the message says of them")]
 pub enum TxError {
     /// The bytes are not a transaction, or not in the one encoding that it has.
-    #[error("not a transaction: {reason}")]
-    Malformed { reason: String },
+    #[error("not a transaction: {0}")]
+    Malformed(DecodeError),
     /// Only the first transaction of a block may be a coinbase.
     #[error("a coinbase stands alone")]
     Coinbase,
@@ -120,6 +122,9 @@ pub enum TxError {
     NullIssuance { vin: usize },
     #[error("input {vin} has a peg-in witness and is no peg-in")]
     SuperfluousPeginWitness { vin: usize },
+    /// Elements accepts it, because no rule looks at these bytes. Members do not sign what wallets cannot read.
+    #[error("common libraries cannot read the transaction: {0}")]
+    Unreadable(Inexpressible),
     #[error("output {vout} has no asset")]
     NullAsset { vout: usize },
     #[error("output {vout} has no value")]
@@ -213,7 +218,7 @@ impl TxError {
     /// A stable name in kebab case, for interfaces and statistics.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Malformed { .. } => "malformed",
+            Self::Malformed(_) => "malformed",
             Self::Coinbase => "coinbase",
             Self::NoInputs => "no-inputs",
             Self::NoOutputs => "no-outputs",
@@ -223,6 +228,7 @@ impl TxError {
             Self::OutpointIndex { .. } => "outpoint-index",
             Self::NullIssuance { .. } => "null-issuance",
             Self::SuperfluousPeginWitness { .. } => "superfluous-pegin-witness",
+            Self::Unreadable(_) => "unreadable",
             Self::NullAsset { .. } => "null-asset",
             Self::NullValue { .. } => "null-value",
             Self::ValueRange { .. } => "value-range",
@@ -285,11 +291,12 @@ impl TxError {
             Self::AlreadyClaimed { .. } => "bad-txns-double-pegin",
             Self::LockTime { .. } | Self::RelativeHeight { .. } | Self::RelativeTime { .. } => "bad-txns-nonfinal",
             Self::UnauthorizedPegout { .. } => "bad-pak-tx",
+            Self::SuperfluousPeginWitness { .. } => "extra-pegin-witness",
             Self::Script { .. } => "mandatory-script-verify-flag-failed",
-            Self::Malformed { .. }
+            Self::Malformed(_)
             | Self::OutpointIndex { .. }
             | Self::NullIssuance { .. }
-            | Self::SuperfluousPeginWitness { .. }
+            | Self::Unreadable(_)
             | Self::PegoutOfWrongAsset { .. }
             | Self::BlindedPegout { .. }
             | Self::View(_) => return None,

@@ -2,11 +2,10 @@
 //!
 //! These are no rules of the chain: a transaction in a final block is judged by [`super::verify_transaction`] alone.
 
-use elements::Transaction;
-
 use super::{TxError, issuance};
 use crate::chain::ChainParams;
 use crate::peg::{PegError, has_parent_witness, parse_pegout_script};
+use crate::primitives::Transaction;
 
 /// Checks what the federation asks of a transaction beyond the rules of the chain.
 ///
@@ -14,21 +13,23 @@ use crate::peg::{PegError, has_parent_witness, parse_pegout_script};
 ///   makes it expects bitcoin and would get nothing.
 /// * No bytes that nothing needs and that anybody can change: a peg-in witness where there is no peg-in, a range proof of
 ///   an issuance that is not there, the witness of a parent transaction.
+/// * Nothing that the `elements` crate cannot read, and with it most wallets: a nonce that is no point, for one.
 ///
 /// # Errors
 /// The first thing found that members do not sign.
 pub fn check_federation_policy(params: &ChainParams, transaction: &Transaction) -> Result<(), TxError> {
     for (vin, input) in transaction.input.iter().enumerate() {
         issuance::check_no_idle_proofs(vin, input)?;
-        match input.pegin_data() {
-            Some(_) if !input.is_pegin => return Err(TxError::SuperfluousPeginWitness { vin }),
-            Some(data) if has_parent_witness(data) => {
-                return Err(TxError::Pegin { vin, source: PegError::TransactionWitness });
-            }
-            Some(_) | None => {}
+        let witness = &input.witness.pegin_witness;
+        if !input.is_pegin && !witness.is_empty() {
+            return Err(TxError::SuperfluousPeginWitness { vin });
+        }
+        if has_parent_witness(witness) {
+            return Err(TxError::Pegin { vin, source: PegError::TransactionWitness });
         }
     }
-    check_pegouts(params, transaction)
+    check_pegouts(params, transaction)?;
+    elements::Transaction::try_from(transaction).map(drop).map_err(TxError::Unreadable)
 }
 
 /// Refuses peg-outs that would pay nobody.

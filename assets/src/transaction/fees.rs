@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use elements::{AssetId, Transaction};
+use elements::AssetId;
 
 use super::{MAX_MONEY, TxError};
+use crate::primitives::Transaction;
 
 /// Fees per asset. Each fee is more than nothing, and the sum per asset at most 21 million coins
 /// (`confidential_validation.cpp`, `HasValidFee`).

@@ -1,10 +1,10 @@
 //! What a transaction spends: outputs of the ledger, and deposits of the parent chain.
 
-use elements::confidential::{Asset, Nonce, Value};
-use elements::{Transaction, TxOut, TxOutWitness};
+use elements::confidential::{Asset, Value};
 
 use super::{MAX_MONEY, TxContext, TxError};
 use crate::peg::check_pegin;
+use crate::primitives::{Nonce, Transaction, TxOut, TxOutWitness};
 use crate::state::{ChainView, Coin, PeginClaim};
 
 /// Blocks until an output of a coinbase may be spent.

@@ -4,12 +4,13 @@
 //! reissuance token: the input names the blinding of the token it spends, and the generator that this makes must be the
 //! asset commitment of the spent output. That is why a token must be blinded to be used.
 
-use elements::confidential::{Asset, RangeProof, Value};
-use elements::{AssetEntropy, AssetId, TxIn, TxOut, Txid};
+use elements::confidential::{Asset, Value};
+use elements::{AssetEntropy, AssetId, Txid};
 use secp256k1_zkp::{Generator, PedersenCommitment};
 
 use super::error::IssuanceLeg;
 use super::{MAX_MONEY, TxError};
+use crate::primitives::{RangeProof, TxIn, TxOut};
 use crate::proof::{RangeStatement, blinded_generator, explicit_commitment, generator};
 use crate::state::IssuanceRecord;
 

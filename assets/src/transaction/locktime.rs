@@ -1,9 +1,8 @@
 //! Lock times: absolute (`nLockTime`, against the median time past, BIP 113) and relative (`nSequence`, BIP 68).
 
-use elements::Transaction;
-
 use super::inputs::Source;
 use super::{TxContext, TxError};
+use crate::primitives::Transaction;
 use crate::state::ChainView;
 
 /// Lock times below this are heights, the others seconds since 1970.

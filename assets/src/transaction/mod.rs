@@ -23,7 +23,7 @@ mod locktime;
 mod pegouts;
 mod structure;
 
-use elements::{Transaction, TxOut, Txid};
+use elements::Txid;
 
 pub use crate::script::sigop_cost;
 pub use error::{IssuanceLeg, Outlook, TxError};
@@ -35,6 +35,7 @@ pub(crate) use locktime::is_final;
 pub use structure::decode;
 
 use crate::chain::ChainParams;
+use crate::primitives::{Transaction, TxOut};
 use crate::state::{ChainView, Effects};
 use crate::verdicts::{RuleSet, VerdictCache};
 pub(crate) use checks::{Statement, verify as verify_statements};

@@ -21,7 +21,7 @@ fn valid() -> (Ledger, Vec<u8>) {
         ledger.coin(gold, 500, Lock::Taproot, Blinding::Both),
         ledger.coin(gold, 500, Lock::NestedP2wsh(2, 3), Blinding::Explicit),
     ];
-    let mut probe = elements::TxIn { previous_output: coins[0].outpoint, ..Default::default() };
+    let mut probe = crate::primitives::TxIn { previous_output: coins[0].outpoint, ..Default::default() };
     probe.asset_issuance.amount = elements::confidential::Value::Explicit(1);
     let (entropy, issued, _) = issued_assets(&probe).unwrap();
     let token = AssetId::reissuance_token_from_entropy(entropy, true);
@@ -44,9 +44,9 @@ fn no_single_byte_can_be_changed() {
     let mut rng = ChaCha20Rng::seed_from_u64(SEED);
     // Everything but the proofs, every byte; then bytes anywhere, most of them in proofs.
     let body = serialize(&{
-        let mut bare = decode(&bytes).unwrap();
-        bare.input.iter_mut().for_each(|input| input.witness = elements::TxInWitness::default());
-        bare.output.iter_mut().for_each(|output| output.witness = elements::TxOutWitness::default());
+        let mut bare = decode(bytes.clone()).unwrap();
+        bare.input.iter_mut().for_each(|input| input.witness = crate::primitives::TxInWitness::default());
+        bare.output.iter_mut().for_each(|output| output.witness = crate::primitives::TxOutWitness::default());
         bare
     })
     .len();
@@ -57,7 +57,7 @@ fn no_single_byte_can_be_changed() {
         .filter(|(position, mask)| {
             let mut changed = bytes.clone();
             changed[*position] ^= mask;
-            decode(&changed).is_ok_and(|transaction| ledger.verify(&transaction).is_ok())
+            decode(changed).is_ok_and(|transaction| ledger.verify(&transaction).is_ok())
         })
         .collect();
     assert!(accepted.is_empty(), "seed {SEED}: position and mask {accepted:?}");
@@ -75,7 +75,7 @@ fn bytes_cut_off_or_doubled_are_no_transaction() {
         let mut longer = bytes.clone();
         longer.splice(at..at, bytes[at..at + length].to_vec());
         for changed in [shorter, longer] {
-            assert!(decode(&changed).and_then(|transaction| ledger.verify(&transaction)).is_err(), "at {at}");
+            assert!(decode(changed).and_then(|transaction| ledger.verify(&transaction)).is_err(), "at {at}");
         }
     }
 }

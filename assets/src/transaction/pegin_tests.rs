@@ -4,11 +4,12 @@
 
 use bitcoin::hashes::Hash;
 use elements::encode::serialize;
-use elements::{LockTime, OutPoint, Sequence, TxIn, Txid};
+use elements::{LockTime, OutPoint, Sequence, Txid};
 
 use super::testing::{Blinding, Ledger, Lock, Owned, Pay, sign};
 use super::*;
 use crate::peg::{PegError, deposit_programs, pegin_witness};
+use crate::primitives::{Inexpressible, TxIn, Witness};
 
 /// A deposit of 50,000 satoshi for the claim script, mined on the parent chain.
 fn deposit(ledger: &Ledger, claim_script: &elements::Script) -> (bitcoin::Transaction, Vec<u8>) {
@@ -64,7 +65,7 @@ fn a_deposit_is_claimed_once() {
     for (seed, lock) in (500..).zip([Lock::P2wpkh, Lock::NestedP2wpkh, Lock::P2wsh(2, 3), Lock::Taproot]) {
         let mut ledger = Ledger::new(seed);
         let (owned, transaction) = claim(&mut ledger, lock);
-        assert_eq!(decode(&serialize(&transaction)).unwrap(), transaction);
+        assert_eq!(decode(serialize(&transaction)).unwrap(), transaction);
         let effects = ledger.verify(&transaction).unwrap();
         let [pegin] = effects.pegins.as_slice() else { panic!("one peg-in") };
         assert_eq!((pegin.amount_sat, &pegin.claim_script), (50_000, &owned.output.script_pubkey));
@@ -99,20 +100,74 @@ fn false_claims() {
     // Without its flag, and without its witness.
     let flag = refused(&|tx| tx.input[0].is_pegin = false);
     assert_eq!(flag, TxError::MissingInput { vin: 0, outpoint });
-    let bare = refused(&|tx| tx.input[0].witness.pegin_witness = elements::PeginWitness::EMPTY);
+    let bare = refused(&|tx| tx.input[0].witness.pegin_witness = Witness::EMPTY);
     assert_eq!(bare, TxError::Pegin { vin: 0, source: PegError::WitnessMissing });
     assert_eq!(bare.name(), "bad-pegin");
     // More than was deposited.
     let more = refused(&|tx| {
-        let mut data = tx.input[0].pegin_data().unwrap().clone();
-        data.value += 1;
-        tx.input[0].witness.pegin_witness = elements::PeginWitness::new(data);
+        let mut items = tx.input[0].witness.pegin_witness.to_vec();
+        items[0][0] += 1;
+        tx.input[0].witness.pegin_witness = Witness::from_slice(&items);
     });
     assert!(matches!(more, TxError::Pegin { vin: 0, source: PegError::Amount { .. } }));
     // The owner of the claim script must sign.
     let mut stolen = transaction.clone();
     stolen.input[0].witness.script_witness.clear();
     assert!(matches!(ledger.verify(&stolen), Err(TxError::Script { vin: 0, .. })));
+}
+
+/// A claim whose witness has these items, over the wire: the verdict of the chain and that of the members.
+fn with_items(change: impl FnOnce(&mut Vec<Vec<u8>>)) -> (Result<(), TxError>, Result<(), TxError>) {
+    let mut ledger = Ledger::new(512);
+    let (_, mut transaction) = claim(&mut ledger, Lock::P2wpkh);
+    let mut items = transaction.input[0].witness.pegin_witness.to_vec();
+    change(&mut items);
+    transaction.input[0].witness.pegin_witness = Witness::from_slice(&items);
+    let read = decode(serialize(&transaction)).unwrap();
+    assert_eq!(read, transaction);
+    (ledger.verify(&read).map(drop), check_federation_policy(&ledger.params, &read))
+}
+
+#[test]
+fn what_follows_the_value_in_its_item_means_nothing() {
+    assert_eq!(with_items(|_| ()), (Ok(()), Ok(())));
+    for tail in [vec![0], vec![0xff; 300]] {
+        let (chain, members) = with_items(|items| items[0].extend(tail));
+        assert_eq!(chain, Ok(()));
+        assert_eq!(members, Err(TxError::Unreadable(Inexpressible::PeginWitness { vin: 0 })));
+    }
+}
+
+#[test]
+fn a_pegin_witness_has_six_items_of_a_form() {
+    let refused = |change: &dyn Fn(&mut Vec<Vec<u8>>)| match with_items(change) {
+        (Err(TxError::Pegin { vin: 0, source: PegError::WitnessMalformed(reason) }), _) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&|items| drop(items.pop())), "it has 5 items instead of six");
+    assert_eq!(refused(&|items| items.push(vec![])), "it has 7 items instead of six");
+    assert_eq!(refused(&|items| items[0].truncate(7)), "the value has less than eight bytes");
+    assert_eq!(refused(&|items| items[1].truncate(31)), "the asset has 31 bytes instead of 32");
+    assert_eq!(refused(&|items| items[2].push(0)), "the parent chain has 33 bytes instead of 32");
+    // Items without any byte are items.
+    let (chain, _) = with_items(|items| items[4].clear());
+    assert!(matches!(chain, Err(TxError::Pegin { source: PegError::Transaction(_), .. })), "{chain:?}");
+}
+
+#[test]
+fn no_rule_looks_at_a_pegin_witness_without_a_pegin() {
+    let mut ledger = Ledger::new(513);
+    let pegged = ledger.pegged();
+    let coin = ledger.coin(pegged, 10_000, Lock::P2wpkh, Blinding::Explicit);
+    let pays = [Pay::new(pegged, 9_000, Lock::P2wpkh.script(), Blinding::Explicit)];
+    let mut transaction = ledger.transaction(&[coin], &pays, 1_000);
+    for items in [vec![vec![]], vec![vec![7; 300], vec![]], vec![vec![1]; 6], vec![vec![]; 7]] {
+        transaction.input[0].witness.pegin_witness = Witness::from_slice(&items);
+        let read = decode(serialize(&transaction)).unwrap();
+        ledger.verify(&read).unwrap();
+        let policy = check_federation_policy(&ledger.params, &read);
+        assert_eq!(policy, Err(TxError::SuperfluousPeginWitness { vin: 0 }));
+    }
 }
 
 #[test]

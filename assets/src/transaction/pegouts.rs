@@ -1,9 +1,8 @@
 //! Peg-outs must be authorized, if the chain asks for it (`enforce_pak`).
 
-use elements::Transaction;
-
 use super::{TxContext, TxError};
 use crate::peg::{PakList, check_authorized};
+use crate::primitives::Transaction;
 use crate::state::ChainView;
 
 /// Checks every peg-out against the list in the extension space in force.

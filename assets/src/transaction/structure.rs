@@ -2,30 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+use elements::AssetIssuance;
 use elements::confidential::{Asset, Value};
-use elements::encode::{deserialize, serialize};
-use elements::{AssetIssuance, Transaction, TxIn};
 
 use super::{MAX_MONEY, TxError};
+use crate::primitives::{Transaction, TxIn};
 
 const MAX_BLOCK_WEIGHT: usize = 4_000_000;
 const WITNESS_SCALE_FACTOR: usize = 4;
 /// Peg-in and issuance bits of an output index on the wire.
 const OUTPOINT_FLAGS: u32 = 0xc000_0000;
 
-/// Reads a transaction.
+/// Reads a transaction, whose witnesses then share `bytes`.
 ///
 /// # Errors
-/// [`TxError::Malformed`] if the bytes are not one transaction in the only encoding it has. Among others that refuses a
-/// witness flag without witness, an issuance bit without issuance, proofs that cannot be parsed, and bytes that would
-/// come out different when written again (the peg-in witness of Elements tolerates some).
-pub fn decode(bytes: &[u8]) -> Result<Transaction, TxError> {
-    let transaction: Transaction =
-        deserialize(bytes).map_err(|error| TxError::Malformed { reason: error.to_string() })?;
-    if serialize(&transaction) != bytes {
-        return Err(TxError::Malformed { reason: "it is not in its shortest encoding".to_owned() });
-    }
-    Ok(transaction)
+/// [`TxError::Malformed`] if the bytes are not one transaction in the only encoding it has.
+pub fn decode(bytes: impl Into<Bytes>) -> Result<Transaction, TxError> {
+    Transaction::decode(bytes).map_err(TxError::Malformed)
 }
 
 /// The rules that need nothing but the transaction (`consensus/tx_check.cpp`, and what its codec refuses).
@@ -36,7 +30,7 @@ pub(super) fn check(transaction: &Transaction) -> Result<(), TxError> {
     if transaction.output.is_empty() {
         return Err(TxError::NoOutputs);
     }
-    let weight = base_size(transaction) * WITNESS_SCALE_FACTOR;
+    let weight = transaction.base_size().saturating_mul(WITNESS_SCALE_FACTOR);
     if weight > MAX_BLOCK_WEIGHT {
         return Err(TxError::TooLarge { weight });
     }
@@ -62,28 +56,15 @@ pub(super) fn check(transaction: &Transaction) -> Result<(), TxError> {
     }
 }
 
-/// Size without witness in bytes.
-fn base_size(transaction: &Transaction) -> usize {
-    let inputs: usize = transaction.input.iter().map(|input| serialize(input).len()).sum();
-    let outputs: usize = transaction.output.iter().map(|output| serialize(output).len()).sum();
-    let counts = compact_size(transaction.input.len()) + compact_size(transaction.output.len());
-    // Version, flags, lock time.
-    4 + 1 + 4 + counts + inputs + outputs
-}
-
-fn compact_size(value: usize) -> usize {
-    match value {
-        0..=0xfc => 1,
-        0xfd..=0xffff => 3,
-        _ => 5,
-    }
-}
-
 fn check_input(vin: usize, input: &TxIn) -> Result<(), TxError> {
     let index = input.previous_output.vout;
-    // An index of all ones carries no flags, so a peg-in or an issuance cannot be told from a plain input there.
-    let representable =
-        if index == u32::MAX { !input.is_pegin && !input.has_issuance() } else { index & OUTPOINT_FLAGS == 0 };
+    // An index of all ones carries no flags, so a peg-in or an issuance cannot be told from a plain input there; nor can
+    // a peg-in that issues, whose flags make the index all ones.
+    let (is_pegin, issues) = (input.is_pegin, input.has_issuance());
+    let representable = match index {
+        u32::MAX => !is_pegin && !issues,
+        _ => index & OUTPOINT_FLAGS == 0 && !(index | OUTPOINT_FLAGS == u32::MAX && is_pegin && issues),
+    };
     if !representable {
         return Err(TxError::OutpointIndex { vin, index });
     }

@@ -5,13 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions)]
 
 use bitcoin::hashes::{Hash, hash160, sha256};
-use elements::confidential::{Asset, AssetBlindingFactor, Nonce, Value, ValueBlindingFactor};
+use elements::confidential::{Asset, AssetBlindingFactor, Value, ValueBlindingFactor};
 use elements::issuance::{AssetBlindingNonce, AssetEntropy};
 use elements::script::Builder;
-use elements::{
-    AssetId, AssetIssuance, LockTime, OutPoint, RangeProof, Script, Sequence, SurjectionProof, Transaction, TxIn,
-    TxOut, TxOutSecrets, TxOutWitness, Txid,
-};
+use elements::{AssetId, AssetIssuance, LockTime, OutPoint, Script, Sequence, TxOutSecrets, Txid};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use secp256k1_zkp::{Generator, Keypair, Message, PedersenCommitment, SECP256K1, SecretKey, Tag, Tweak};
@@ -19,6 +16,7 @@ use secp256k1_zkp::{Generator, Keypair, Message, PedersenCommitment, SECP256K1, 
 use super::{TxContext, TxError, verify_transaction};
 use crate::chain::ChainParams;
 use crate::fixtures::unchanged;
+use crate::primitives::{Nonce, RangeProof, SurjectionProof, Transaction, TxIn, TxOut, TxOutWitness};
 use crate::script::{SighashData, TaprootHashType};
 use crate::state::{Coin, Effects, MemoryView};
 
@@ -268,12 +266,12 @@ impl Ledger {
         for (pay, secrets) in pays.iter().zip(&secrets) {
             let mut output = output(secrets, &pay.script, pay.blinding);
             if hides_value(pay) {
-                output.nonce = Nonce::Confidential(secret(20).public_key(SECP256K1));
+                output.nonce = Nonce::from(secret(20).public_key(SECP256K1));
                 output.witness.rangeproof = prove_range(&mut self.rng, secrets, &pay.script, pay.range);
             }
             if matches!(pay.blinding, Blinding::Asset | Blinding::Both) {
                 output.witness.surjection_proof =
-                    SurjectionProof::new(SECP256K1, &mut self.rng, pay.asset, secrets.asset_bf, &targets).unwrap();
+                    prove_surjection(&mut self.rng, pay.asset, secrets.asset_bf, &targets);
             }
             outputs.push(output);
         }
@@ -299,7 +297,7 @@ pub(crate) fn prove_range(
     (minimum, bits): (u64, u8),
 ) -> RangeProof {
     let nonce = SecretKey::new(rng);
-    RangeProof::new(
+    let proof = secp256k1_zkp::RangeProof::new(
         SECP256K1,
         minimum,
         commitment(secrets),
@@ -311,8 +309,18 @@ pub(crate) fn prove_range(
         0,
         bits,
         asset_generator(secrets),
-    )
-    .unwrap()
+    );
+    proof.unwrap().serialize().into()
+}
+
+pub(crate) fn prove_surjection(
+    rng: &mut ChaCha20Rng,
+    asset: AssetId,
+    blinding: AssetBlindingFactor,
+    targets: &[(Generator, Tag, Tweak)],
+) -> SurjectionProof {
+    let proof = elements::SurjectionProof::new(SECP256K1, rng, asset, blinding, targets);
+    SurjectionProof::from(&proof.unwrap())
 }
 
 fn output(secrets: &TxOutSecrets, script: &Script, blinding: Blinding) -> TxOut {

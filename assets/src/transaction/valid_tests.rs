@@ -37,7 +37,7 @@ fn a_confidential_payment_is_valid_for_every_kind_of_script() {
         assert!(effects.created.values().all(|coin| coin.output.witness.is_empty() && coin.height == 500));
         assert_eq!(effects.fees, BTreeMap::from([(pegged, 100)]));
         assert_eq!(spent_outputs(&ledger.context(), &transaction, &effects).unwrap(), [coin.output]);
-        assert_eq!(decode(&elements::encode::serialize(&transaction)).unwrap(), transaction);
+        assert_eq!(decode(elements::encode::serialize(&transaction)).unwrap(), transaction);
     }
 }
 
@@ -71,7 +71,7 @@ fn issued(seed: u64, blinded: bool, token_blinding: Blinding) -> (Ledger, Owned,
     let mut ledger = Ledger::new(seed);
     let pegged = ledger.pegged();
     let coin = ledger.coin(pegged, 10_000, Lock::P2wpkh, Blinding::Both);
-    let mut input = elements::TxIn { previous_output: coin.outpoint, ..Default::default() };
+    let mut input = crate::primitives::TxIn { previous_output: coin.outpoint, ..Default::default() };
     input.asset_issuance.asset_entropy = elements::AssetEntropy::from_byte_array([0xc0; 32]);
     input.asset_issuance.amount = elements::confidential::Value::Explicit(1);
     let (entropy, asset, _) = issued_assets(&input).unwrap();
@@ -119,7 +119,7 @@ fn identifiers_of_assets_are_those_of_elements() {
     let commit = hex::decode("ff044db9d9bd6adcfc5c5ed45f5f2e87c1ae7e114ccd29a547638d5e739a25f7").unwrap();
     let parent = hex::decode("06226e46111a0b59caaf126043eb5bbf28c34f3a5e332a1fc7b2b73cf188910f").unwrap();
     let txid = Txid::from_byte_array(commit.try_into().unwrap());
-    let mut input = elements::TxIn { previous_output: elements::OutPoint::new(txid, 0), ..Default::default() };
+    let mut input = crate::primitives::TxIn { previous_output: elements::OutPoint::new(txid, 0), ..Default::default() };
     input.asset_issuance.asset_entropy = elements::AssetEntropy::from_byte_array(parent.try_into().unwrap());
     input.asset_issuance.amount = elements::confidential::Value::Explicit(1);
     let (_, asset, _) = issued_assets(&input).unwrap();

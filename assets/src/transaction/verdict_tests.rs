@@ -6,15 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use elements::confidential::{Asset, Nonce, Value, ValueBlindingFactor};
+use elements::confidential::{Asset, Value, ValueBlindingFactor};
 use elements::encode::serialize;
-use elements::{AssetId, LockTime, RangeProof, Script, TxOut};
+use elements::{AssetId, LockTime, Script};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use secp256k1_zkp::SECP256K1;
 
 use super::testing::{Blinding, Issue, Ledger, Lock, Owned, Pay, sign};
 use super::*;
+use crate::primitives::{Nonce, RangeProof, TxOut};
 use crate::state::Coin;
 use crate::verdicts::StatementKey;
 
@@ -62,7 +63,7 @@ fn valid() -> (Ledger, Vec<(Transaction, Vec<Owned>)>) {
     let payment = ledger.transaction(&coins, &pays, 1_000);
     let coin = ledger.coin(pegged, 5_000, Lock::P2wsh(2, 3), Blinding::Explicit);
     let issue = Issue { nonce: [0; 32], entropy: [0; 32], amount: 40, tokens: 0, blinded: true };
-    let mut probe = elements::TxIn { previous_output: coin.outpoint, ..elements::TxIn::default() };
+    let mut probe = crate::primitives::TxIn { previous_output: coin.outpoint, ..crate::primitives::TxIn::default() };
     probe.asset_issuance.amount = Value::Explicit(1);
     let issued = issued_assets(&probe).unwrap().1;
     let pays = [
@@ -115,7 +116,7 @@ fn verdicts_are_equal_with_and_without_on_mutated_bytes() {
                 bytes.swap(at, other);
             }
         }
-        if let Ok(transaction) = decode(&bytes) {
+        if let Ok(transaction) = decode(bytes) {
             let same = valid.iter().any(|(known, _)| *known == transaction);
             assert_eq!(judge(&ledger, &transaction, &warm).is_ok(), same, "seed {SEED}, round {round}, byte {at}");
             judged += 1;
@@ -177,10 +178,10 @@ fn re_cut_proofs_are_refused_with_a_warm_cache_and_a_cold_one() {
     let warm = warm(&ledger, &valid);
     let (transaction, coins) = &valid[0];
     let output = &transaction.output[1];
-    let (proof, script) = (output.witness.rangeproof.to_vec(), output.script_pubkey.to_bytes());
+    let (proof, script) = (output.witness.rangeproof.as_bytes().to_vec(), output.script_pubkey.to_bytes());
     let refused = |proof: &[u8], script: Vec<u8>| {
         let mut changed = transaction.clone();
-        changed.output[1].witness.rangeproof = RangeProof::from_slice(proof).unwrap();
+        changed.output[1].witness.rangeproof = proof.to_vec().into();
         changed.output[1].script_pubkey = Script::from(script);
         // Bytes that no part delimits are those of the valid transaction; whoever makes it signs it.
         sign(&ledger.params, &mut changed, coins);

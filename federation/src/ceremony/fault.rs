@@ -67,16 +67,27 @@ pub enum CeremonyFault {
         /// Whose reveal.
         member: MemberIndex,
     },
-    /// A member does not know the secret behind its commitment.
+    /// A member does not know the secrets behind its commitments and its ephemeral key.
     #[error("the proof of possession of member {member} is wrong")]
     BadProof {
         /// Whose proof.
         member: MemberIndex,
     },
-    /// The share a member dealt to this one cannot be decrypted, or does not lie on the polynomial it committed to.
-    #[error("the share that member {dealer} dealt to us is wrong")]
+    /// The share that a member dealt to another cannot be decrypted, or does not lie on the polynomial it committed to. The
+    /// recipient has complained, and its complaint lets everybody see.
+    #[error("what member {dealer} dealt to member {recipient} is wrong, as the complaint of member {recipient} proves")]
     BadShare {
         /// Who dealt it.
+        dealer: MemberIndex,
+        /// To whom.
+        recipient: MemberIndex,
+    },
+    /// A member complains about a share that is right, or does not prove what it says.
+    #[error("member {member} complains about what member {dealer} dealt to it, without cause")]
+    FalseComplaint {
+        /// Who complains.
+        member: MemberIndex,
+        /// About whom.
         dealer: MemberIndex,
     },
     /// The parts add up to no key. Members that each know their part cannot bring this about but by chance.
@@ -94,12 +105,15 @@ pub enum CeremonyFault {
         /// Who states it.
         member: MemberIndex,
     },
-    /// A member cannot sign with its share.
+    /// A member cannot sign with its shares.
     #[error("the test signature of member {member} is wrong")]
     BadTest {
         /// Whose signature.
         member: MemberIndex,
     },
+    /// Members were restarted so often in the middle of the test that there is no attempt left.
+    #[error("the test of the new keys was broken off {0} times by members that were restarted")]
+    TooManyAttempts(u32),
 }
 
 impl CeremonyFault {
@@ -114,12 +128,14 @@ impl CeremonyFault {
             | Self::UnknownMember(_)
             | Self::BadSignature { .. }
             | Self::NoKey
+            | Self::TooManyAttempts(_)
             | Self::EchoDiffers { .. } => None,
             Self::Malformed { member, .. }
             | Self::Equivocation { member, .. }
             | Self::RevealMismatch { member }
             | Self::BadProof { member }
-            | Self::BadShare { dealer: member }
+            | Self::BadShare { dealer: member, .. }
+            | Self::FalseComplaint { member, .. }
             | Self::WrongOutcome { member }
             | Self::BadTest { member } => Some(*member),
         }

@@ -1,4 +1,5 @@
-//! What members say to each other in a ceremony: six steps, each one signed message per member.
+//! What members say to each other in a ceremony: one signed message per member and step. The two steps of the test can be
+//! repeated, as numbered attempts.
 
 use std::fmt;
 
@@ -6,16 +7,16 @@ use bitcoin::secp256k1::{Keypair, Message, SECP256K1, schnorr};
 use borsh::{BorshDeserialize, BorshSerialize};
 use rand_core::{CryptoRng, RngCore};
 
-use super::CeremonyFault;
+use super::{CeremonyFault, complaint::Complaint, sealing::SEALED_SIZE};
 use crate::{
     encoding::tagged_hash,
     roster::{MemberIndex, Roster},
 };
 
 /// Version of the message format.
-const MESSAGE_VERSION: u8 = 1;
+const MESSAGE_VERSION: u8 = 2;
 
-/// Largest message accepted, in bytes. The longest real one, a reveal among 20 members, has less than 2,000.
+/// Largest message accepted, in bytes. The longest real one, a statement of success among 20 members, has less than 3,000.
 pub const MAX_MESSAGE_SIZE: usize = 16_384;
 
 /// The steps of a ceremony, in order.
@@ -23,13 +24,15 @@ pub const MAX_MESSAGE_SIZE: usize = 16_384;
 pub enum Step {
     /// A hash of the reveal, so that nobody chooses its part after seeing those of others.
     Commit,
-    /// Commitment to the polynomial, proof of possession, the encrypted shares.
+    /// Commitments to the polynomials, proofs of possession, the encrypted shares.
     Reveal,
-    /// A hash of everything seen so far, so that all know that all saw the same.
+    /// A hash of everything seen so far, so that all know that all saw the same; and complaints about bad shares.
     Echo,
     /// The outcome, signed. All of these together are the success certificate.
     Success,
-    /// A signature with the new share.
+    /// Fresh nonces for the test signature under the treasury key. May be repeated.
+    Nonces,
+    /// A signature with each new share. May be repeated.
     Test,
     /// The outcome is safe on disk.
     Stored,
@@ -37,12 +40,8 @@ pub enum Step {
 
 impl Step {
     /// All steps in order.
-    pub const ALL: [Self; 6] = [Self::Commit, Self::Reveal, Self::Echo, Self::Success, Self::Test, Self::Stored];
-
-    /// The step that must be complete before this one.
-    pub(super) fn previous(self) -> Option<Self> {
-        Self::ALL.into_iter().rev().find(|step| *step < self)
-    }
+    pub const ALL: [Self; 7] =
+        [Self::Commit, Self::Reveal, Self::Echo, Self::Success, Self::Nonces, Self::Test, Self::Stored];
 }
 
 impl fmt::Display for Step {
@@ -52,53 +51,97 @@ impl fmt::Display for Step {
             Self::Reveal => "reveal",
             Self::Echo => "echo",
             Self::Success => "success",
+            Self::Nonces => "nonces",
             Self::Test => "test",
             Self::Stored => "stored",
         })
     }
 }
 
-/// A member's part in the key: public, but for the shares, each of which only its recipient can read.
+/// The public side of a polynomial.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(super) struct Section<const POINT: usize, const PROOF: usize> {
+    /// Commitments to the coefficients, `k` compressed points.
+    pub(super) commitment: Vec<[u8; POINT]>,
+    /// Proof that the dealer knows the constant coefficient: a Schnorr signature bound to session and dealer.
+    pub(super) proof: [u8; PROOF],
+}
+
+/// A member's part in the keys: public, but for the shares, each of which only its recipient can read.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(super) struct Reveal {
-    /// Commitments to the coefficients of the polynomial, `k` compressed points.
-    pub(super) commitment: Vec<[u8; 48]>,
-    /// Proof that the dealer knows the constant coefficient: a Schnorr signature, point and scalar.
-    pub(super) proof: [u8; 80],
+    /// Its part in the certificate key, over BLS12-381 G1.
+    pub(super) certificate: Section<48, 80>,
+    /// Its part in the treasury key, over secp256k1.
+    pub(super) treasury: Section<33, 64>,
     /// Key with which, and the host keys of the recipients, the shares are encrypted.
     pub(super) ephemeral_key: [u8; 33],
-    /// One encrypted share for each member in roster order, the dealer included: so a member's share follows from the
-    /// messages of all and its host key alone.
-    pub(super) shares: Vec<[u8; 48]>,
+    /// Proof that the dealer knows the secret of that key: a BIP 340 signature bound to session and dealer.
+    pub(super) ephemeral_proof: [u8; 64],
+    /// The encrypted shares of both keys for each member in roster order, the dealer included: so a member's shares follow
+    /// from the messages of all and its host key alone.
+    pub(super) shares: Vec<[u8; SEALED_SIZE]>,
 }
 
 impl Reveal {
     /// What the commit message of the first step holds.
     pub(super) fn hash(&self, session: &[u8; 32]) -> [u8; 32] {
-        tagged_hash("aquifer/ceremony/commit/v1", &[session, &encode(self)])
+        tagged_hash("aquifer/ceremony/commit/v2", &[session, &encode(self)])
     }
+}
+
+/// What every member states at the end.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(super) struct Statement {
+    pub(super) transcript_hash: [u8; 32],
+    /// Commitment to the polynomial of the certificate key.
+    pub(super) key_set: Vec<u8>,
+    /// What the members' certificate shares are checked with.
+    pub(super) certificate_shares: Vec<[u8; 48]>,
+    /// Commitment to the polynomial of the treasury key.
+    pub(super) treasury_key: Vec<u8>,
+    /// What the members' treasury shares are checked with.
+    pub(super) treasury_shares: Vec<[u8; 33]>,
 }
 
 /// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(super) enum Body {
-    Commit { reveal_hash: [u8; 32] },
+    Commit {
+        reveal_hash: [u8; 32],
+    },
     Reveal(Reveal),
-    Echo { round_hash: [u8; 32] },
-    Success { transcript_hash: [u8; 32], key_set: Vec<u8>, public_shares: Vec<[u8; 48]> },
-    Test { share: [u8; 96] },
+    Echo {
+        round_hash: [u8; 32],
+        complaints: Vec<Complaint>,
+    },
+    Success(Statement),
+    /// Commitments to the hiding and the binding nonce.
+    Nonces {
+        attempt: u32,
+        commitments: [[u8; 33]; 2],
+    },
+    Test {
+        attempt: u32,
+        certificate: [u8; 96],
+        treasury: [u8; 32],
+    },
     Stored,
 }
 
+/// Where a message stands: its step, and for the test the attempt, else 0.
+pub(super) type Place = (Step, u32);
+
 impl Body {
-    pub(super) fn step(&self) -> Step {
+    pub(super) fn place(&self) -> Place {
         match self {
-            Self::Commit { .. } => Step::Commit,
-            Self::Reveal(_) => Step::Reveal,
-            Self::Echo { .. } => Step::Echo,
-            Self::Success { .. } => Step::Success,
-            Self::Test { .. } => Step::Test,
-            Self::Stored => Step::Stored,
+            Self::Commit { .. } => (Step::Commit, 0),
+            Self::Reveal(_) => (Step::Reveal, 0),
+            Self::Echo { .. } => (Step::Echo, 0),
+            Self::Success(_) => (Step::Success, 0),
+            Self::Nonces { attempt, .. } => (Step::Nonces, *attempt),
+            Self::Test { attempt, .. } => (Step::Test, *attempt),
+            Self::Stored => (Step::Stored, 0),
         }
     }
 }
@@ -126,7 +169,7 @@ struct Envelope {
 
 /// What a signature covers. It is a function of the content, so it does not change when the same message is signed again.
 pub(super) fn digest(session: &[u8; 32], from: MemberIndex, body: &Body) -> [u8; 32] {
-    tagged_hash("aquifer/ceremony/message/v1", &[&[MESSAGE_VERSION], session, &from.0.to_le_bytes(), &encode(body)])
+    tagged_hash("aquifer/ceremony/message/v2", &[&[MESSAGE_VERSION], session, &from.0.to_le_bytes(), &encode(body)])
 }
 
 pub(super) fn sign<R: RngCore + CryptoRng>(

@@ -1,4 +1,4 @@
-//! The ceremony: all members make the certificate key together, and nobody ever knows it.
+//! The ceremony: all members make the certificate key and the treasury key together, and nobody ever knows either.
 //!
 //! # The protocol
 //! Every message is signed by the host key of its sender and bound to the session, a hash of the roster. A step begins for a
@@ -7,19 +7,26 @@
 //! | step | a member says | and has checked before |
 //! |---|---|---|
 //! | commit | the hash of its reveal | |
-//! | reveal | commitment to its polynomial, proof of possession, all encrypted shares | everybody has committed |
-//! | echo | the hash of all commits and reveals | reveals match commits, proofs hold, its own shares fit |
-//! | success | transcript hash, key set, all public shares | everybody saw the same messages |
-//! | test | a signature with its new share | everybody stated the same outcome |
-//! | stored | that the outcome is safe | every test signature, and their combination under the key |
+//! | reveal | commitments to its polynomials, proofs of possession, all encrypted shares | everybody has committed |
+//! | echo | the hash of all commits and reveals; complaints about bad shares | reveals match commits, proofs hold |
+//! | success | transcript hash, both keys, all public shares | everybody saw the same messages, nobody complains |
+//! | nonces | commitments to nonces for the test | everybody stated the same outcome |
+//! | test | a signature with each new share | everybody's nonces are there |
+//! | stored | that the outcome is safe | every test signature, and their combination under both keys |
+//!
+//! Both keys are made in one run over the same messages, and have nothing else in common: two polynomials, two secrets. The
+//! certificate key is of BLS12-381, the treasury key a FROST key of secp256k1.
 //!
 //! # Why it is safe
-//! * Commit before reveal: nobody can choose its part, and so bias the key, after seeing those of others.
+//! * Commit before reveal: nobody can choose its part, and so bias a key, after seeing those of others.
 //! * All shares are in the broadcast, and echoes cover every byte of it: a member cannot tell different members different
 //!   things. If it tries, the two messages meet as they spread, and prove it ([`CeremonyFault::Equivocation`]).
+//! * A member whose share is bad complains, and everybody can see whether it is: the liar is named by all, be it the dealer
+//!   ([`CeremonyFault::BadShare`]) or who complains ([`CeremonyFault::FalseComplaint`]).
 //! * The success certificate, `n` signatures under one outcome, convinces anybody later that all members finished with the
-//!   same key. Before it is complete the share is not used, not even for the test.
-//! * The test catches a member that signed success without a usable share.
+//!   same keys. Before it is complete the shares are not used, not even for the test.
+//! * The test catches a member that signed success without usable shares. Its nonces exist in memory only; `testing` says how
+//!   a restart in the middle of it is survived.
 //!
 //! # How it travels
 //! A [`Ceremony`] is a set of messages that only grows. Members pull each other's set and [`Ceremony::accept`] what they
@@ -27,33 +34,39 @@
 //! nothing else: there are no clocks.
 //!
 //! # Crashes
-//! A member's part is dealt once, in [`Ceremony::new`]; the polynomial is forgotten at once, only its encrypted shares are
-//! kept. [`Ceremony::save`] holds everything. A caller persists it **before** it hands out [`Ceremony::messages`]; then a
-//! restart, at any point, says the same things again. A member that lost it must not start over in the same session:
-//! others would see, rightly, two different messages of one step.
+//! A member's part is dealt once, in [`Ceremony::new`]; the polynomials are forgotten at once, only their encrypted shares
+//! are kept. [`Ceremony::save`] holds everything but nonces. A caller persists it **before** it hands out
+//! [`Ceremony::messages`]; then a restart, at any point, says the same things again. A member that lost it must not start
+//! over in the same session: others would see, rightly, two different messages of one step.
 //!
-//! The share itself is never saved here: it follows from the messages and the host key, and is computed again.
+//! The shares themselves are never saved here: they follow from the messages and the host key, and are computed again.
 
+mod complaint;
 mod deal;
 mod fault;
 mod message;
+mod polynomial;
 mod saved;
+mod sealing;
 mod suite;
+mod testing;
 
 use std::{collections::BTreeMap, fmt};
 
 use bitcoin::secp256k1::{Keypair, schnorr};
 use rand_core::{CryptoRng, RngCore};
-use threshold_crypto::{PublicKeySet, PublicKeyShare, SignatureShare};
 
+use deal::Part;
 pub use fault::{CeremonyError, CeremonyFault};
-use message::{Body, Reveal, Signed};
+use message::{Body, Place, Reveal, Signed, Statement};
 pub use message::{MAX_MESSAGE_SIZE, Step};
+use sealing::Route;
+use testing::{AttemptNonces, MAX_ATTEMPTS};
 
 use crate::{
     encoding::tagged_hash,
-    federation::{FEDERATION_FILE_VERSION, FederationFile, parse_key_set},
-    keys::{BlsShare, MemberSeed},
+    federation::{FEDERATION_FILE_VERSION, FederationFile, GroupKeys},
+    keys::{BlsShare, MemberSeed, TreasuryShare},
     roster::{MemberIndex, Roster},
 };
 
@@ -65,26 +78,58 @@ pub struct Ceremony {
     host: Keypair,
     /// This member's part. Dealt once and never again.
     reveal: Reveal,
-    /// The first message seen of each member and step.
-    log: BTreeMap<(MemberIndex, Step), Signed>,
+    /// The first message seen of each member and place.
+    log: BTreeMap<(MemberIndex, Place), Signed>,
     /// The first message seen that contradicts one in the log.
     contradiction: Option<Signed>,
     /// What follows from the reveals, once it was computed.
-    result: Option<Outcome>,
+    round: Option<Round>,
+    /// Nonces for the test, while they wait to be used.
+    nonces: Option<AttemptNonces>,
 }
 
-/// What follows from the commits, reveals and echoes.
+/// What follows from the commits and reveals.
+struct Round {
+    hash: [u8; 32],
+    parts: BTreeMap<MemberIndex, Part>,
+    own: Own,
+}
+
+/// What follows from what this member was dealt.
+enum Own {
+    Complete(Box<Outcome>),
+    /// What these members dealt to this one is wrong.
+    Bad(Vec<MemberIndex>),
+}
+
+/// The keys, and this member's shares.
 struct Outcome {
-    round_hash: [u8; 32],
-    key_set_bytes: Vec<u8>,
-    key_set: PublicKeySet,
-    public_shares: Vec<PublicKeyShare>,
-    share: BlsShare,
+    file_keys: FileKeys,
+    keys: GroupKeys,
+    certificate_share: BlsShare,
+    treasury_share: TreasuryShare,
+}
+
+/// The keys as the federation file holds them.
+struct FileKeys {
+    key_set: Vec<u8>,
+    treasury_key: Vec<u8>,
+}
+
+/// What a ceremony leaves to a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CeremonyOutcome {
+    /// The federation: public, and the same for all.
+    pub file: FederationFile,
+    /// The member's share of the certificate key.
+    pub certificate_share: BlsShare,
+    /// The member's share of the treasury key.
+    pub treasury_share: TreasuryShare,
 }
 
 /// The session of the ceremony of a roster.
 fn session_of(roster: &Roster) -> [u8; 32] {
-    tagged_hash("aquifer/ceremony/session/v1", &[&roster.hash()])
+    tagged_hash("aquifer/ceremony/session/v2", &[&roster.hash()])
 }
 
 impl Ceremony {
@@ -102,7 +147,17 @@ impl Ceremony {
         let session = session_of(&roster);
         check_host(&roster, me, &host)?;
         let reveal = deal::deal(&roster, &session, me, rng)?;
-        Ok(Self { roster, session, me, host, reveal, log: BTreeMap::new(), contradiction: None, result: None })
+        Ok(Self {
+            roster,
+            session,
+            me,
+            host,
+            reveal,
+            log: BTreeMap::new(),
+            contradiction: None,
+            round: None,
+            nonces: None,
+        })
     }
 
     /// Names this ceremony; messages of another are refused.
@@ -131,10 +186,10 @@ impl Ceremony {
     /// [`CeremonyFault`]. Nothing is kept of a bad message, but for one that proves an equivocation.
     pub fn accept(&mut self, bytes: &[u8]) -> Result<bool, CeremonyFault> {
         let signed = message::open(&self.roster, &self.session, bytes)?;
-        let (member, step) = (signed.from, signed.body.step());
-        self.check_form(&signed).map_err(|reason| CeremonyFault::Malformed { member, step, reason })?;
-        let Some(known) = self.log.get(&(member, step)) else {
-            self.log.insert((member, step), signed);
+        let (member, place) = (signed.from, signed.body.place());
+        self.check_form(&signed.body).map_err(|reason| CeremonyFault::Malformed { member, step: place.0, reason })?;
+        let Some(known) = self.log.get(&(member, place)) else {
+            self.log.insert((member, place), signed);
             return Ok(true);
         };
         // The same content signed a second time says nothing new.
@@ -146,9 +201,22 @@ impl Ceremony {
         Err(fault)
     }
 
-    fn check_form(&self, signed: &Signed) -> Result<(), &'static str> {
-        match &signed.body {
+    fn check_form(&self, body: &Body) -> Result<(), &'static str> {
+        match body {
             Body::Reveal(reveal) => deal::has_right_form(&self.roster, reveal),
+            Body::Echo { complaints, .. } => {
+                if complaints.len() > self.roster.members().len() {
+                    return Err("it has more complaints than there are members");
+                }
+                let all_known = complaints.iter().all(|complaint| self.roster.member(complaint.dealer).is_some());
+                if all_known { Ok(()) } else { Err("it complains about somebody who is not in the roster") }
+            }
+            Body::Nonces { attempt, .. } | Body::Test { attempt, .. } if *attempt >= MAX_ATTEMPTS => {
+                Err("there are not so many attempts")
+            }
+            Body::Nonces { commitments, .. } if testing::parse_commitments(commitments).is_none() => {
+                Err("the nonce commitments are no points")
+            }
             _ => Ok(()),
         }
     }
@@ -157,176 +225,232 @@ impl Ceremony {
     /// `true` if there is a new message of ours; persist [`Ceremony::save`] then.
     ///
     /// # Errors
-    /// [`CeremonyFault`] if what the others said cannot lead to a key. It comes back on every call.
+    /// [`CeremonyFault`] if what the others said cannot lead to a key. It comes back on every call. There may be new messages
+    /// of ours even so, a complaint for one: persist and show them.
     pub fn advance<R: RngCore + CryptoRng>(&mut self, rng: &mut R) -> Result<bool, CeremonyFault> {
         let mut advanced = false;
-        while let Some(body) = self.next_body()? {
+        while let Some(body) = self.next_body(rng)? {
             let signed = message::sign(&self.session, self.me, body, &self.host, rng);
-            self.log.insert((self.me, signed.body.step()), signed);
+            self.log.insert((self.me, signed.body.place()), signed);
             advanced = true;
         }
         Ok(advanced)
     }
 
     /// The content of this member's next message, or `None` while others are missing or everything is said.
-    fn next_body(&mut self) -> Result<Option<Body>, CeremonyFault> {
+    fn next_body<R: RngCore + CryptoRng>(&mut self, rng: &mut R) -> Result<Option<Body>, CeremonyFault> {
         if let Some(second) = &self.contradiction
-            && let Some(first) = self.log.get(&(second.from, second.body.step()))
+            && let Some(first) = self.log.get(&(second.from, second.body.place()))
         {
             return Err(equivocation(first, second));
         }
-        let Some(step) = Step::ALL.into_iter().find(|step| !self.log.contains_key(&(self.me, *step))) else {
-            return Ok(None);
-        };
-        if step.previous().is_some_and(|previous| !self.is_complete(previous)) {
+        if self.has_said(Step::Echo) {
+            self.check_echoes()?;
+        }
+        let steps = [Step::Commit, Step::Reveal, Step::Echo, Step::Success, Step::Stored];
+        let Some(position) = steps.iter().position(|step| !self.has_said(*step)) else { return Ok(None) };
+        let before = position.checked_sub(1).and_then(|previous| steps.get(previous));
+        if before.is_some_and(|step| !self.is_complete((*step, 0))) {
             return Ok(None);
         }
-        let body = match step {
-            Step::Commit => Body::Commit { reveal_hash: self.reveal.hash(&self.session) },
-            Step::Reveal => Body::Reveal(self.reveal.clone()),
-            Step::Echo => Body::Echo { round_hash: self.result()?.round_hash },
-            Step::Success => {
-                self.check_echoes()?;
-                self.success_body()?
-            }
-            Step::Test => {
-                self.check_outcomes()?;
-                let message = self.test_message();
-                Body::Test { share: self.result()?.share.sign(&message).to_bytes() }
-            }
-            Step::Stored => {
-                self.check_tests()?;
-                Body::Stored
+        let body = match steps.get(position) {
+            Some(Step::Commit) => Body::Commit { reveal_hash: self.reveal.hash(&self.session) },
+            Some(Step::Reveal) => Body::Reveal(self.reveal.clone()),
+            Some(Step::Echo) => self.echo_body()?,
+            Some(Step::Success) => Body::Success(self.statement()?),
+            _ => {
+                self.check_statements()?;
+                match self.complete_attempt() {
+                    Some(attempt) => {
+                        self.check_tests(attempt)?;
+                        Body::Stored
+                    }
+                    None => return self.test_body(rng),
+                }
             }
         };
         Ok(Some(body))
     }
 
-    /// Whether all members' messages of a step are known.
-    fn is_complete(&self, step: Step) -> bool {
-        self.roster.indexed().all(|(index, _)| self.log.contains_key(&(index, step)))
+    /// Whether this member has said its message of a step that is not part of the test.
+    fn has_said(&self, step: Step) -> bool {
+        self.log.contains_key(&(self.me, (step, 0)))
     }
 
-    fn bodies(&self, step: Step) -> impl Iterator<Item = (MemberIndex, &Body)> {
-        self.log.iter().filter(move |((_, s), _)| *s == step).map(|((member, _), signed)| (*member, &signed.body))
+    /// Whether all members' messages of a place are known.
+    fn is_complete(&self, place: Place) -> bool {
+        self.roster.indexed().all(|(index, _)| self.log.contains_key(&(index, place)))
+    }
+
+    fn bodies(&self, place: Place) -> impl Iterator<Item = (MemberIndex, &Body)> {
+        self.log.iter().filter(move |((_, p), _)| *p == place).map(|((member, _), signed)| (*member, &signed.body))
     }
 
     /// A hash of the messages of these steps, signatures excluded.
     fn hash_of(&self, tag: &str, steps: &[Step]) -> [u8; 32] {
-        let digests = self.log.iter().filter(|((_, step), _)| steps.contains(step)).map(|(_, signed)| &signed.digest);
+        let digests =
+            self.log.iter().filter(|((_, (step, _)), _)| steps.contains(step)).map(|(_, signed)| &signed.digest);
         let mut parts: Vec<&[u8]> = vec![&self.session];
         parts.extend(digests.map(<[u8; 32]>::as_slice));
         tagged_hash(tag, &parts)
     }
 
     fn transcript_hash(&self) -> [u8; 32] {
-        self.hash_of("aquifer/ceremony/transcript/v1", &[Step::Commit, Step::Reveal, Step::Echo])
+        self.hash_of("aquifer/ceremony/transcript/v2", &[Step::Commit, Step::Reveal, Step::Echo])
     }
 
-    fn test_message(&self) -> [u8; 32] {
-        tagged_hash("aquifer/ceremony/test/v1", &[&self.session, &self.transcript_hash()])
-    }
-
-    /// Adds up the parts, the first time it is asked. All reveals must be there.
-    fn result(&mut self) -> Result<&Outcome, CeremonyFault> {
-        let outcome = match self.result.take() {
-            Some(outcome) => outcome,
-            None => self.add_up()?,
+    /// What follows from the reveals, computed the first time it is asked. All reveals must be there.
+    fn round(&mut self) -> Result<&Round, CeremonyFault> {
+        let round = match self.round.take() {
+            Some(round) => round,
+            None => self.work_out_round()?,
         };
-        Ok(self.result.insert(outcome))
+        Ok(self.round.insert(round))
     }
 
-    fn add_up(&self) -> Result<Outcome, CeremonyFault> {
-        let commits: BTreeMap<MemberIndex, &Body> = self.bodies(Step::Commit).collect();
-        let mut reveals = BTreeMap::new();
-        for (member, body) in self.bodies(Step::Reveal) {
-            if let Body::Reveal(reveal) = body {
-                let expected = Body::Commit { reveal_hash: reveal.hash(&self.session) };
-                if commits.get(&member) != Some(&&expected) {
-                    return Err(CeremonyFault::RevealMismatch { member });
-                }
-                reveals.insert(member, reveal);
+    fn work_out_round(&self) -> Result<Round, CeremonyFault> {
+        let commits: BTreeMap<MemberIndex, &Body> = self.bodies((Step::Commit, 0)).collect();
+        let mut parts = BTreeMap::new();
+        for (dealer, body) in self.bodies((Step::Reveal, 0)) {
+            let Body::Reveal(reveal) = body else { continue };
+            let expected = Body::Commit { reveal_hash: reveal.hash(&self.session) };
+            if commits.get(&dealer) != Some(&&expected) {
+                return Err(CeremonyFault::RevealMismatch { member: dealer });
+            }
+            parts.insert(dealer, Part::open(&self.session, dealer, reveal)?);
+        }
+        let hash = self.hash_of("aquifer/ceremony/round/v2", &[Step::Commit, Step::Reveal]);
+        let own = self.work_out_own(&parts)?;
+        Ok(Round { hash, parts, own })
+    }
+
+    /// Opens what was dealt to this member and adds everything up.
+    fn work_out_own(&self, parts: &BTreeMap<MemberIndex, Part>) -> Result<Own, CeremonyFault> {
+        let mut secret = self.host.secret_key();
+        let (mut dealt, mut bad) = (Vec::new(), Vec::new());
+        for (&dealer, part) in parts {
+            let point = sealing::shared_point(&part.ephemeral, &secret);
+            match part.dealt(&point, self.route(dealer, self.me)) {
+                Some(share) => dealt.push(share),
+                None => bad.push(dealer),
             }
         }
-        let sum = deal::add_up(&self.roster, &self.session, self.me, &self.host, &reveals)?;
-        let (key_set, _) = parse_key_set(&sum.key_set, self.roster.threshold()).map_err(|_| CeremonyFault::NoKey)?;
-        let public_shares: Vec<PublicKeyShare> =
-            self.roster.indexed().map(|(index, _)| key_set.public_key_share(index.position())).collect();
-        if public_shares.get(self.me.position()) != Some(&sum.share.public()) {
-            return Err(CeremonyFault::NoKey);
+        secret.non_secure_erase();
+        if !bad.is_empty() {
+            return Ok(Own::Bad(bad));
         }
-        let round_hash = self.hash_of("aquifer/ceremony/round/v1", &[Step::Commit, Step::Reveal]);
-        Ok(Outcome { round_hash, key_set_bytes: sum.key_set, key_set, public_shares, share: sum.share })
+        self.add_up(parts, &dealt).map(|outcome| Own::Complete(Box::new(outcome))).ok_or(CeremonyFault::NoKey)
     }
 
+    fn add_up(&self, parts: &BTreeMap<MemberIndex, Part>, dealt: &[deal::Dealt]) -> Option<Outcome> {
+        let sum = deal::add_up(parts, dealt)?;
+        let keys = GroupKeys::parse(&self.roster, &sum.key_set, &sum.treasury_key).ok()?;
+        let certificate_share = BlsShare::from_bytes(&sum.certificate_share).ok()?;
+        if keys.public_key_shares.get(self.me.position()) != Some(&certificate_share.public()) {
+            return None;
+        }
+        let treasury_share = TreasuryShare::from_bytes(&sum.treasury_share, self.me, &keys.treasury_key).ok()?;
+        let file_keys = FileKeys { key_set: sum.key_set, treasury_key: sum.treasury_key };
+        Some(Outcome { file_keys, keys, certificate_share, treasury_share })
+    }
+
+    fn route(&self, from: MemberIndex, to: MemberIndex) -> Route<'_> {
+        Route { session: &self.session, from, to }
+    }
+
+    /// What the round has led to. The round must have been computed.
+    fn outcome_of_round(&self) -> Result<&Outcome, CeremonyFault> {
+        match &self.round {
+            Some(Round { own: Own::Complete(outcome), .. }) => Ok(outcome),
+            _ => Err(CeremonyFault::NoKey),
+        }
+    }
+
+    fn echo_body(&mut self) -> Result<Body, CeremonyFault> {
+        let host = self.host;
+        let (session, to) = (self.session, self.me);
+        let round = self.round()?;
+        let bad = match &round.own {
+            Own::Bad(dealers) => dealers.as_slice(),
+            Own::Complete(_) => &[],
+        };
+        let complaints = bad.iter().filter_map(|dealer| {
+            let ephemeral = &round.parts.get(dealer)?.ephemeral;
+            complaint::complain(&host, ephemeral, Route { session: &session, from: *dealer, to })
+        });
+        Ok(Body::Echo { round_hash: round.hash, complaints: complaints.collect() })
+    }
+
+    /// Everybody must have seen the same and have nothing to complain about; judges those that do.
     fn check_echoes(&mut self) -> Result<(), CeremonyFault> {
-        let ours = Body::Echo { round_hash: self.result()?.round_hash };
-        match self.bodies(Step::Echo).find(|(_, body)| **body != ours) {
-            Some((member, _)) => Err(CeremonyFault::EchoDiffers { member }),
-            None => Ok(()),
+        self.round()?;
+        let round = self.round.as_ref().ok_or(CeremonyFault::NoKey)?;
+        for (member, body) in self.bodies((Step::Echo, 0)) {
+            let Body::Echo { round_hash, complaints } = body else { continue };
+            if *round_hash != round.hash {
+                return Err(CeremonyFault::EchoDiffers { member });
+            }
+            if let Some(complaint) = complaints.first() {
+                let dealer = complaint.dealer;
+                let part = round.parts.get(&dealer).ok_or(CeremonyFault::UnknownMember(dealer))?;
+                return Err(complaint::judge(&self.roster, complaint, part, self.route(dealer, member)));
+            }
         }
+        Ok(())
     }
 
-    fn success_body(&mut self) -> Result<Body, CeremonyFault> {
-        let transcript_hash = self.transcript_hash();
-        let outcome = self.result()?;
-        Ok(success_body(&transcript_hash, &outcome.key_set_bytes, &outcome.public_shares))
+    /// What this member states about the outcome.
+    fn statement(&mut self) -> Result<Statement, CeremonyFault> {
+        self.round()?;
+        let outcome = self.outcome_of_round()?;
+        let FileKeys { key_set, treasury_key } = &outcome.file_keys;
+        Ok(statement(&self.transcript_hash(), key_set, treasury_key, &outcome.keys))
     }
 
-    fn check_outcomes(&mut self) -> Result<(), CeremonyFault> {
-        let ours = self.success_body()?;
-        match self.bodies(Step::Success).find(|(_, body)| **body != ours) {
+    fn check_statements(&mut self) -> Result<(), CeremonyFault> {
+        let ours = Body::Success(self.statement()?);
+        match self.bodies((Step::Success, 0)).find(|(_, body)| **body != ours) {
             Some((member, _)) => Err(CeremonyFault::WrongOutcome { member }),
             None => Ok(()),
         }
     }
 
-    /// Every member's share must work, and they must combine to a signature under the key.
-    fn check_tests(&mut self) -> Result<(), CeremonyFault> {
-        let message = self.test_message();
-        self.result()?;
-        let outcome = self.result.as_ref().ok_or(CeremonyFault::NoKey)?;
-        let mut shares = Vec::new();
-        for (member, body) in self.bodies(Step::Test) {
-            let Body::Test { share } = body else { continue };
-            let key = outcome.public_shares.get(member.position()).ok_or(CeremonyFault::UnknownMember(member))?;
-            match SignatureShare::from_bytes(*share) {
-                Ok(share) if key.verify(&share, message) => shares.push((member.position(), share)),
-                _ => return Err(CeremonyFault::BadTest { member }),
-            }
-        }
-        let signature = outcome.key_set.combine_signatures(shares).map_err(|_| CeremonyFault::NoKey)?;
-        if outcome.key_set.public_key().verify(&signature, message) { Ok(()) } else { Err(CeremonyFault::NoKey) }
-    }
-
-    /// The furthest step of each member of whom anything is known.
+    /// The furthest step of each member of whom anything is known. Of the test only the attempt counts that goes on.
     pub fn progress(&self) -> Vec<(MemberIndex, Step)> {
-        let furthest: BTreeMap<MemberIndex, Step> = self.log.keys().copied().collect();
+        let attempt = self.complete_attempt().unwrap_or_else(|| self.current_attempt());
+        let counts = |(step, of): &Place| !matches!(step, Step::Nonces | Step::Test) || *of == attempt;
+        let furthest: BTreeMap<MemberIndex, Step> =
+            self.log.keys().filter(|(_, place)| counts(place)).map(|(member, (step, _))| (*member, *step)).collect();
         furthest.into_iter().collect()
     }
 
-    /// The federation file and this member's share, once the success certificate is complete and the test signature of
-    /// every member was verified; never before.
-    pub fn outcome(&self) -> Option<(FederationFile, BlsShare)> {
-        if !self.log.contains_key(&(self.me, Step::Stored)) {
+    /// The federation file and this member's shares, once the success certificate is complete and the test signatures of
+    /// every member were verified; never before.
+    pub fn outcome(&self) -> Option<CeremonyOutcome> {
+        if !self.has_said(Step::Stored) {
             return None;
         }
-        let outcome = self.result.as_ref()?;
+        let outcome = self.outcome_of_round().ok()?;
         let signatures =
-            self.log.iter().filter(|((_, step), _)| *step == Step::Success).map(|(_, signed)| signed.signature);
+            self.log.iter().filter(|((_, place), _)| *place == (Step::Success, 0)).map(|(_, signed)| signed.signature);
         let file = FederationFile {
             version: FEDERATION_FILE_VERSION,
             roster: self.roster.clone(),
-            key_set: outcome.key_set_bytes.clone(),
+            key_set: outcome.file_keys.key_set.clone(),
+            treasury_key: outcome.file_keys.treasury_key.clone(),
             transcript_hash: self.transcript_hash(),
             signatures: signatures.collect(),
         };
-        Some((file, outcome.share.clone()))
+        Some(CeremonyOutcome {
+            file,
+            certificate_share: outcome.certificate_share.clone(),
+            treasury_share: outcome.treasury_share.clone(),
+        })
     }
 
     /// Whether every member has said that its outcome is stored. Until then others may still need our messages.
     pub fn all_stored(&self) -> bool {
-        self.is_complete(Step::Stored)
+        self.is_complete((Step::Stored, 0))
     }
 }
 
@@ -349,31 +473,33 @@ fn check_host(roster: &Roster, me: MemberIndex, host: &Keypair) -> Result<(), Ce
 
 fn equivocation(first: &Signed, second: &Signed) -> CeremonyFault {
     CeremonyFault::Equivocation {
-        member: second.from,
-        step: second.body.step(),
+        member: first.from,
+        step: first.body.place().0,
         first: first.bytes.clone(),
         second: second.bytes.clone(),
     }
 }
 
-fn success_body(transcript_hash: &[u8; 32], key_set: &[u8], public_shares: &[PublicKeyShare]) -> Body {
-    Body::Success {
+fn statement(transcript_hash: &[u8; 32], key_set: &[u8], treasury_key: &[u8], keys: &GroupKeys) -> Statement {
+    let members = (0..keys.public_key_shares.len()).filter_map(|position| u16::try_from(position).ok());
+    Statement {
         transcript_hash: *transcript_hash,
         key_set: key_set.to_vec(),
-        public_shares: public_shares.iter().map(|share| share.to_bytes()).collect(),
+        certificate_shares: keys.public_key_shares.iter().map(|share| share.to_bytes()).collect(),
+        treasury_key: treasury_key.to_vec(),
+        treasury_shares: members.filter_map(|member| keys.treasury_key.verifying_share(MemberIndex(member))).collect(),
     }
 }
 
-/// Verifies a member's signature under the statement that the ceremony of this roster ended with this key set.
+/// Verifies a member's signature under the statement that the ceremony of this roster ended with these keys.
 pub(crate) fn verify_success(
-    roster: &Roster,
+    file: &FederationFile,
+    keys: &GroupKeys,
     member: MemberIndex,
-    transcript_hash: &[u8; 32],
-    key_set: &[u8],
-    public_shares: &[PublicKeyShare],
     signature: &schnorr::Signature,
 ) -> Result<(), CeremonyFault> {
-    let body = success_body(transcript_hash, key_set, public_shares);
+    let roster = &file.roster;
+    let body = Body::Success(statement(&file.transcript_hash, &file.key_set, &file.treasury_key, keys));
     message::verify(roster, member, &message::digest(&session_of(roster), member, &body), signature)
 }
 

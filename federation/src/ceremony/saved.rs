@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Version of the format on disk.
-const SAVED_VERSION: u16 = 1;
+const SAVED_VERSION: u16 = 2;
 
 #[derive(BorshSerialize, BorshDeserialize)]
 struct Saved {
@@ -38,7 +38,7 @@ impl Drop for Saved {
 
 /// Guards against a damaged file: a reveal that changed by itself would be broadcast, and blamed on this member.
 fn checksum(content: &[u8]) -> [u8; 32] {
-    tagged_hash("aquifer/ceremony/saved/v1", &[content])
+    tagged_hash("aquifer/ceremony/saved/v2", &[content])
 }
 
 impl Ceremony {
@@ -86,7 +86,8 @@ impl Ceremony {
             reveal: saved.reveal.clone(),
             log: BTreeMap::new(),
             contradiction: None,
-            result: None,
+            round: None,
+            nonces: None,
         };
         for message in &saved.messages {
             match ceremony.accept(message) {
@@ -95,9 +96,9 @@ impl Ceremony {
                 Err(fault) => return Err(damaged(&fault)),
             }
         }
-        // The share is not saved; it follows from the messages.
-        if ceremony.log.contains_key(&(ceremony.me, Step::Echo)) {
-            ceremony.result().map_err(|fault| damaged(&fault))?;
+        // The shares are not saved; they follow from the messages.
+        if ceremony.has_said(Step::Echo) {
+            ceremony.round().map_err(|fault| damaged(&fault))?;
         }
         Ok(ceremony)
     }

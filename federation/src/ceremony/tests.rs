@@ -4,9 +4,10 @@ use rand::{Rng, seq::SliceRandom};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 use super::*;
-use crate::roster::tests::federation_of;
+use crate::{keys::TreasuryKeyError, roster::tests::federation_of};
 
 mod liars;
+mod restarts;
 
 /// A federation in the middle of its ceremony, with a reproducible source of randomness.
 pub(super) struct Room {
@@ -47,18 +48,22 @@ impl Room {
 
     /// Plays rounds until everybody has said its message of this step.
     pub(super) fn run_until(&mut self, step: Step) {
-        while !self.members.iter().all(|member| member.is_complete(step)) {
+        while !self.members.iter().all(|member| member.is_complete((step, 0))) {
             assert!(self.round().unwrap(), "the ceremony stopped before {step}");
         }
     }
 
     fn check_outcome(&self) {
-        let outcomes: Vec<(FederationFile, BlsShare)> = self.members.iter().map(|m| m.outcome().unwrap()).collect();
-        for ((file, share), member) in outcomes.iter().zip(&self.members) {
+        let outcomes: Vec<CeremonyOutcome> = self.members.iter().map(|m| m.outcome().unwrap()).collect();
+        for (outcome, member) in outcomes.iter().zip(&self.members) {
+            let CeremonyOutcome { file, certificate_share, treasury_share } = outcome;
             assert!(member.all_stored());
-            assert_eq!(file, &outcomes[0].0);
+            assert_eq!(file, &outcomes[0].file);
             let federation = file.check().unwrap();
-            assert_eq!(federation.public_key_share(member.me()).unwrap(), &share.public());
+            assert_eq!(federation.public_key_share(member.me()).unwrap(), &certificate_share.public());
+            let key = &federation.treasury_key;
+            let again = TreasuryShare::from_bytes(&treasury_share.to_bytes(), member.me(), key).unwrap();
+            assert_eq!(&again, treasury_share);
         }
     }
 }
@@ -67,8 +72,8 @@ impl Room {
 pub(crate) fn federation_with_shares(count: usize) -> (crate::federation::Federation, Vec<BlsShare>) {
     let mut room = Room::new(count, 1);
     room.run().unwrap();
-    let federation = room.members[0].outcome().unwrap().0.check().unwrap();
-    (federation, room.members.iter().map(|member| member.outcome().unwrap().1).collect())
+    let federation = room.members[0].outcome().unwrap().file.check().unwrap();
+    (federation, room.members.iter().map(|member| member.outcome().unwrap().certificate_share).collect())
 }
 
 #[test]
@@ -76,8 +81,8 @@ fn four_members_make_a_key() {
     let mut room = Room::new(4, 1);
     room.run().unwrap();
     room.check_outcome();
-    let (file, _) = room.members[0].outcome().unwrap();
-    assert_eq!(file.key_set.len(), 3 * 48);
+    let file = room.members[0].outcome().unwrap().file;
+    assert_eq!((file.key_set.len(), file.treasury_key.len()), (3 * 48, 3 * 33));
     let json = serde_json::to_string(&file).unwrap();
     assert_eq!(serde_json::from_str::<FederationFile>(&json).unwrap(), file);
 }
@@ -87,7 +92,7 @@ fn one_member_makes_a_key_alone() {
     let mut room = Room::new(1, 1);
     room.run().unwrap();
     room.check_outcome();
-    assert_eq!(room.members[0].outcome().unwrap().0.key_set.len(), 48);
+    assert_eq!(room.members[0].outcome().unwrap().file.key_set.len(), 48);
 }
 
 #[test]
@@ -119,59 +124,11 @@ fn any_order_of_delivery_leads_to_the_same_end() {
     }
 }
 
-/// A member that is killed after any message, before or after it was sent, says the same again and nothing else.
-#[test]
-fn a_member_resumes_at_every_step() {
-    for step in Step::ALL {
-        let mut room = Room::new(4, 5);
-        room.run_until(step);
-        for member in &mut room.members {
-            let again = Ceremony::resume(&member.save()).unwrap();
-            assert_eq!(again.messages(), member.messages());
-            assert_eq!(again.session(), member.session());
-            *member = again;
-        }
-        room.run().unwrap();
-        room.check_outcome();
-    }
-}
-
-/// Killed between saving and sending: the saved state already knows what will be said.
-#[test]
-fn a_restart_from_an_older_save_never_says_anything_else() {
-    let mut room = Room::new(4, 6);
-    let saved: Vec<_> = room.members.iter().map(Ceremony::save).collect();
-    room.run_until(Step::Reveal);
-    let mut again = Ceremony::resume(&saved[2]).unwrap();
-    again.advance(&mut room.rng).unwrap();
-    // Its own messages come back to it from the others, signed with other randomness, and agree.
-    for message in room.members[0].messages() {
-        again.accept(&message).unwrap();
-    }
-    room.members[2] = again;
-    room.run().unwrap();
-    room.check_outcome();
-}
-
-#[test]
-fn a_damaged_save_is_refused() {
-    let mut room = Room::new(4, 7);
-    room.run_until(Step::Echo);
-    let saved = room.members[1].save();
-    assert!(matches!(Ceremony::resume(&saved[..saved.len() - 1]), Err(CeremonyError::Damaged(_))));
-    assert!(matches!(Ceremony::resume(b""), Err(CeremonyError::Damaged(_))));
-    for position in (0..saved.len()).step_by(97) {
-        let mut changed = saved.to_vec();
-        changed[position] ^= 1;
-        assert!(matches!(Ceremony::resume(&changed), Err(CeremonyError::Damaged(_))), "byte {position}");
-    }
-}
-
 /// The secret exists only once everybody stated success and showed that its share signs.
 #[test]
 fn there_is_no_outcome_before_all_have_tested() {
     let mut room = Room::new(4, 8);
-    for step in [Step::Commit, Step::Reveal, Step::Echo, Step::Success] {
+    for step in [Step::Commit, Step::Reveal, Step::Echo, Step::Success, Step::Nonces] {
         room.run_until(step);
         assert!(room.members.iter().all(|member| member.outcome().is_none() && !member.all_stored()), "{step}");
     }
@@ -218,19 +175,20 @@ fn a_changed_federation_file_is_refused() {
     use crate::federation::FederationFileError as E;
     let mut room = Room::new(4, 10);
     room.run().unwrap();
-    let (file, _) = room.members[0].outcome().unwrap();
+    let file = room.members[0].outcome().unwrap().file;
     let mut other_room = Room::new(4, 11);
     other_room.run().unwrap();
-    let (other, _) = other_room.members[0].outcome().unwrap();
+    let other = other_room.members[0].outcome().unwrap().file;
     let fault = |change: &dyn Fn(&mut FederationFile)| {
         let mut file = file.clone();
         change(&mut file);
         file.check().unwrap_err()
     };
     let first = E::Signature { index: MemberIndex(0), name: "member-0".to_owned() };
-    assert_eq!(fault(&|f| f.version = 2), E::Version(2));
+    assert_eq!(fault(&|f| f.version = 1), E::Version(1));
     assert_eq!(fault(&|f| f.transcript_hash[0] ^= 1), first);
     assert_eq!(fault(&|f| f.key_set.clone_from(&other.key_set)), first);
+    assert_eq!(fault(&|f| f.treasury_key.clone_from(&other.treasury_key)), first);
     assert_eq!(
         fault(&|f| f.signatures[2] = other.signatures[2]),
         E::Signature { index: MemberIndex(2), name: "member-2".to_owned() }
@@ -239,6 +197,8 @@ fn a_changed_federation_file_is_refused() {
     assert_eq!(fault(&|f| _ = f.signatures.pop()), E::SignatureCount { found: 3, expected: 4 });
     assert!(matches!(fault(&|f| _ = f.key_set.pop()), E::KeySet { threshold: 3, .. }));
     assert!(matches!(fault(&|f| f.key_set.fill(0xff)), E::KeySet { threshold: 3, .. }));
+    assert!(matches!(fault(&|f| _ = f.treasury_key.pop()), E::TreasuryKey(TreasuryKeyError { threshold: 3, .. })));
+    assert!(matches!(fault(&|f| f.treasury_key.fill(0)), E::TreasuryKey(TreasuryKeyError { threshold: 3, .. })));
     let neutral = [&[0xc0][..], &[0; 47]].concat().repeat(3);
     assert!(matches!(
         fault(&|f| f.key_set.clone_from(&neutral)),

@@ -10,6 +10,7 @@
 //! check (`OP_CHECKMULTISIG` takes at most 20 keys).
 
 mod card;
+mod emergency;
 mod settings;
 
 use std::{
@@ -28,6 +29,7 @@ use elements::{
 use serde::{Deserialize, Serialize};
 
 pub use card::{CardDetails, CardError, MemberCard};
+pub use emergency::{Emergency, EmergencyError};
 pub use settings::{Settings, SettingsError};
 
 use crate::encoding::tagged_hash;

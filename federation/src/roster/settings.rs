@@ -4,6 +4,12 @@ use bitcoin::Network;
 use borsh::BorshSerialize;
 use serde::{Deserialize, Serialize};
 
+use super::emergency::{CanonicalEmergency, Emergency, EmergencyError};
+use crate::valve::{ValveSettings, ValveSettingsError};
+
+/// Shortest delay of any peg-out where the bitcoin is real, in seconds.
+const MIN_MAIN_DELAY_SECONDS: u64 = 600;
+
 /// Names that select a built-in chain of Elements or Bitcoin, whose parameters would then be used in place of ours.
 const RESERVED_NAMES: [&str; 8] =
     ["main", "test", "testnet4", "signet", "regtest", "liquidv1", "liquidv1test", "liquidtestnet"];
@@ -24,6 +30,11 @@ pub struct Settings {
     pub idle_interval_ms: u64,
     /// Least time between two blocks, in milliseconds.
     pub min_block_spacing_ms: u64,
+    /// Keys that can move the treasury's coins after a long rest; by default there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<Emergency>,
+    /// How much bitcoin leaves the treasury, and how soon.
+    pub valve: ValveSettings,
 }
 
 /// Settings that no chain can run with.
@@ -38,6 +49,9 @@ pub enum SettingsError {
     /// A deposit without confirmations can be taken back.
     #[error("pegin_confirmation_depth_blocks must be at least 1")]
     NoDepth,
+    /// The emergency keys give no working script.
+    #[error("emergency: {0}")]
+    Emergency(#[from] EmergencyError),
     /// An epoch has blocks.
     #[error("epoch_length_blocks must be at least 1")]
     NoEpoch,
@@ -49,6 +63,15 @@ pub enum SettingsError {
         /// The spacing given, in milliseconds.
         spacing_ms: u64,
     },
+    /// The valve cannot work with its settings.
+    #[error("valve: {0}")]
+    Valve(#[from] ValveSettingsError),
+    /// A halt comes too late for peg-outs that do not wait.
+    #[error(
+        "valve: on the Bitcoin main network every peg-out must wait for at least {MIN_MAIN_DELAY_SECONDS} s, so that \
+         members can halt; the first of delays has {0} s"
+    )]
+    NoDelayOnMain(u64),
 }
 
 impl Default for Settings {
@@ -60,6 +83,8 @@ impl Default for Settings {
             epoch_length_blocks: 10,
             idle_interval_ms: 5_000,
             min_block_spacing_ms: 1_000,
+            emergency: None,
+            valve: ValveSettings::devnet(),
         }
     }
 }
@@ -88,11 +113,19 @@ impl Settings {
         if self.epoch_length_blocks == 0 {
             return Err(SettingsError::NoEpoch);
         }
+        if let Some(emergency) = &self.emergency {
+            emergency.check()?;
+        }
         if self.idle_interval_ms == 0 || self.idle_interval_ms < self.min_block_spacing_ms {
             return Err(SettingsError::IdleInterval {
                 idle_ms: self.idle_interval_ms,
                 spacing_ms: self.min_block_spacing_ms,
             });
+        }
+        self.valve.check()?;
+        let least_delay_seconds = self.valve.least_delay_seconds();
+        if self.parent == Network::Bitcoin && least_delay_seconds < MIN_MAIN_DELAY_SECONDS {
+            return Err(SettingsError::NoDelayOnMain(least_delay_seconds));
         }
         Ok(())
     }
@@ -107,6 +140,8 @@ impl Settings {
             epoch_length_blocks: u32,
             idle_interval_ms: u64,
             min_block_spacing_ms: u64,
+            emergency: Option<CanonicalEmergency>,
+            valve: &'a ValveSettings,
         }
         let canonical = Canonical {
             chain_name: &self.chain_name,
@@ -115,6 +150,8 @@ impl Settings {
             epoch_length_blocks: self.epoch_length_blocks,
             idle_interval_ms: self.idle_interval_ms,
             min_block_spacing_ms: self.min_block_spacing_ms,
+            emergency: self.emergency.as_ref().map(Emergency::canonical),
+            valve: &self.valve,
         };
         // Writing to memory fails only for lengths above 2^32, which `check` excludes.
         borsh::to_vec(&canonical).unwrap_or_default()

@@ -3,7 +3,10 @@
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 use super::*;
-use crate::keys::MemberSeed;
+use crate::{
+    keys::MemberSeed,
+    valve::{ValveSettings, ValveSettingsError},
+};
 
 /// Seeds and roster of a federation of `count` members; the same for the same `count`.
 pub(crate) fn federation_of(count: usize) -> (Vec<MemberSeed>, Roster) {
@@ -50,13 +53,16 @@ fn json_round_trip_and_checks_on_reading() {
 #[test]
 fn hash_covers_everything() {
     let (seeds, roster) = federation_of(4);
-    let mut settings = vec![Settings::default(); 6];
+    let mut settings = vec![Settings::default(); 8];
     settings[0].chain_name = "other".to_owned();
     settings[1].parent = Network::Signet;
     settings[2].pegin_confirmation_depth_blocks += 1;
     settings[3].epoch_length_blocks += 1;
     settings[4].idle_interval_ms += 1;
     settings[5].min_block_spacing_ms += 1;
+    let keys = vec![roster.members[0].peg_key.x_only_public_key().0];
+    settings[6].emergency = Some(Emergency { keys, threshold: 1, timelock_blocks: 4_032 });
+    settings[7].valve.window_limit_sat += 1;
     let mut hashes: BTreeSet<[u8; 32]> =
         settings.into_iter().map(|s| Roster::new(s, roster.members.clone()).unwrap().hash()).collect();
     hashes.insert(roster.hash());
@@ -66,7 +72,7 @@ fn hash_covers_everything() {
     let mut moved = roster.members.clone();
     moved[3] = MemberCard::new(&seeds[3].keys(), details(9)).unwrap();
     hashes.insert(Roster::new(Settings::default(), moved).unwrap().hash());
-    assert_eq!(hashes.len(), 9);
+    assert_eq!(hashes.len(), 11);
     assert_eq!(roster.fingerprint().replace(' ', ""), hex::encode(roster.hash()));
     assert_eq!(roster.fingerprint().split(' ').count(), 16);
 }
@@ -76,7 +82,7 @@ fn hash_covers_everything() {
 fn hash_is_frozen() {
     assert_eq!(
         hex::encode(federation_of(4).1.hash()),
-        "9b1bba848cef23619bc5e38bdff5a01a708304125fb6822fdd8f7b883d9e696b"
+        "d6749b98e84e953631fac2ee86eb45a5e32f5eccc3360c9ba1f0d081d8775e51"
     );
 }
 
@@ -147,6 +153,11 @@ fn sizes_and_settings() {
     assert_eq!(bad(&|s| s.pegin_confirmation_depth_blocks = 0), SettingsError::NoDepth);
     assert_eq!(bad(&|s| s.epoch_length_blocks = 0), SettingsError::NoEpoch);
     assert_eq!(bad(&|s| s.idle_interval_ms = 10), SettingsError::IdleInterval { idle_ms: 10, spacing_ms: 1_000 });
+    assert_eq!(bad(&|s| s.valve.window_seconds = 0), SettingsError::Valve(ValveSettingsError::Window(0)));
+    // A devnet's valve is not for real money.
+    assert_eq!(bad(&|s| s.parent = Network::Bitcoin), SettingsError::NoDelayOnMain(0));
+    let main = Settings { parent: Network::Bitcoin, valve: ValveSettings::production(), ..Settings::default() };
+    assert_eq!(main.check(), Ok(()));
 }
 
 #[test]

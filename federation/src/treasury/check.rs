@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use aquifer_assets::{chain::ChainParams, peg::PegoutRequest};
+use aquifer_assets::peg::PegoutRequest;
 use bitcoin::{OutPoint, ScriptBuf, Transaction};
 
 use super::{
-    coins::TreasuryCoin,
+    coins::{SpendPath, TreasuryCoin},
     plan::{BatchPlan, assemble, distinct, fee_shares, is_worth_its_fee, signed_weight},
     rules::{
         FeeRateBounds, MAX_ACCEPTED_WEIGHT, MAX_PAYMENTS, MIN_CHANGE_SAT, ParkReason, PayoutKind, Treasury,
@@ -20,9 +20,6 @@ use super::{
 /// A batch that a member does not vote for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// The chain has no multisig to spend from.
-    #[error("the fedpeg script of this chain is not a multisig script")]
-    NoTreasury,
     /// It pays nobody, or too many.
     #[error("the batch pays {0} requests, it must pay 1 to {MAX_PAYMENTS}")]
     PaymentCount(usize),
@@ -76,6 +73,14 @@ pub enum BatchError {
         /// What this member accepts.
         bounds: FeeRateBounds,
     },
+    /// Spent by script, it would pay too little to be relayed.
+    #[error("the fee of {fee_sat} sat is below the {least_sat} sat that a batch of this size needs to be relayed")]
+    RelayFee {
+        /// The fee, in satoshi.
+        fee_sat: u64,
+        /// The least fee, in satoshi.
+        least_sat: u64,
+    },
     /// It would be too heavy once it is signed.
     #[error("the batch would have {0} WU, at most {MAX_ACCEPTED_WEIGHT} are accepted")]
     Weight(u64),
@@ -102,33 +107,36 @@ pub enum BatchError {
 /// # Errors
 /// [`BatchError`].
 pub fn check_batch(
-    params: &ChainParams,
+    treasury: &Treasury,
     coins: &BTreeMap<OutPoint, TreasuryCoin>,
     pending: &[PegoutRequest],
     transaction: &Transaction,
     bounds: &FeeRateBounds,
 ) -> Result<BatchPlan, BatchError> {
-    let treasury = Treasury::of(params).ok_or(BatchError::NoTreasury)?;
     let spent = spent_coins(coins, transaction)?;
     let inputs_sat = spent.iter().fold(0u64, |sum, coin| sum.saturating_add(coin.amount_sat));
     let outputs_sat = transaction.output.iter().fold(0u64, |sum, output| sum.saturating_add(output.value.to_sat()));
     let fee_sat = inputs_sat.checked_sub(outputs_sat).ok_or(BatchError::Overspent { inputs_sat, outputs_sat })?;
 
-    let requests = match_requests(params, &treasury, pending, transaction, fee_sat)?;
-    let rebuilt = assemble(params, &treasury, &spent, &requests, fee_sat)
-        .ok_or(BatchError::Overspent { inputs_sat, outputs_sat })?;
+    let requests = match_requests(treasury, pending, transaction, fee_sat)?;
+    let rebuilt =
+        assemble(treasury, &spent, &requests, fee_sat).ok_or(BatchError::Overspent { inputs_sat, outputs_sat })?;
     if rebuilt.transaction != *transaction {
         return Err(BatchError::NotCanonical);
     }
-    let weight = signed_weight(&treasury, transaction, &spent);
+    let weight = signed_weight(treasury, transaction, &spent, SpendPath::Members);
     if weight > MAX_ACCEPTED_WEIGHT {
         return Err(BatchError::Weight(weight));
     }
+    let least_sat = rebuilt.relay_fee_sat;
+    if fee_sat < least_sat {
+        return Err(BatchError::RelayFee { fee_sat, least_sat });
+    }
     let found = rebuilt.fee_rate_sat_per_kvb;
-    if !bounds.contains(found) {
+    if !rebuilt.has_fee_within(bounds) {
         return Err(BatchError::FeeRate { found, bounds: *bounds });
     }
-    check_choice_of_coins(&treasury, coins, &spent, &rebuilt)?;
+    check_choice_of_coins(treasury, coins, &spent, &rebuilt)?;
     Ok(rebuilt)
 }
 
@@ -152,14 +160,13 @@ fn spent_coins<'a>(
 /// Finds the request that each output pays. Outputs are in the order of the requests, so the first that fits is the one;
 /// of identical requests the oldest is paid first.
 fn match_requests<'a>(
-    params: &ChainParams,
     treasury: &Treasury,
     pending: &'a [PegoutRequest],
     transaction: &Transaction,
     fee_sat: u64,
 ) -> Result<Vec<&'a PegoutRequest>, BatchError> {
     let payments = match transaction.output.split_last() {
-        Some((last, others)) if last.script_pubkey == treasury.change_script => others,
+        Some((last, others)) if last.script_pubkey == *treasury.output().script_pubkey() => others,
         _ => transaction.output.as_slice(),
     };
     if payments.is_empty() || payments.len() > MAX_PAYMENTS {
@@ -174,7 +181,7 @@ fn match_requests<'a>(
         let request = candidates
             .find(|request| request.amount_sat == amount_sat && request.parent_script == *script)
             .ok_or_else(|| BatchError::NoSuchRequest { vout, amount_sat, script: script.clone() })?;
-        if let Some(reason) = park_reason(params, request) {
+        if let Some(reason) = park_reason(treasury, request) {
             return Err(BatchError::Parked { vout, request: request.outpoint, reason });
         }
         if PayoutKind::of(script).is_none_or(|kind| paid_sat < kind.dust_limit_sat()) {
@@ -203,7 +210,7 @@ fn check_choice_of_coins(
     let another = coins.values().any(|coin| {
         !batch.inputs.contains(&coin.outpoint) && is_worth_its_fee(treasury, coin, batch.fee_rate_sat_per_kvb)
     });
-    if another || change_sat < PayoutKind::P2wsh.dust_limit_sat() {
+    if another || change_sat < PayoutKind::P2tr.dust_limit_sat() {
         return Err(BatchError::SmallChange(change_sat));
     }
     Ok(())

@@ -1,13 +1,17 @@
-//! What the treasury holds: deposits, and the change of its own batches.
+//! What the treasury holds: deposits, and outputs of its own.
 
-use aquifer_assets::{chain::ChainParams, state::PeginClaim};
+use aquifer_assets::state::PeginClaim;
 use bitcoin::{
-    OutPoint, ScriptBuf, Sequence, TxIn, Witness,
+    Amount, OutPoint, ScriptBuf, Sequence, TxIn, TxOut, Witness,
     script::{Builder, PushBytesBuf},
 };
 use elements::Script;
 
+use super::{output::TreasuryOutput, rules::Treasury};
 use crate::roster::{MAX_SIGNATURE_SIZE, max_witness_size};
+
+/// Bytes of a BIP 340 signature in a witness; with `SIGHASH_DEFAULT` nothing follows it.
+pub(super) const SCHNORR_SIZE: usize = 64;
 
 /// An output on the parent chain that the federation can spend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,21 +22,34 @@ pub struct TreasuryCoin {
     pub amount_sat: u64,
     /// Its output script.
     pub script_pubkey: ScriptBuf,
-    /// The multisig script that spending it reveals.
-    pub witness_script: ScriptBuf,
-    /// For a deposit the script that could claim it; it tweaks every key. `None` for change.
-    pub claim_script: Option<Script>,
-    /// For P2SH-P2WSH the redeem script.
-    pub redeem: Option<ScriptBuf>,
+    /// How it is spent.
+    pub kind: CoinKind,
 }
 
-/// The script that change of the treasury goes to: P2WSH of the fedpeg script, untweaked.
-pub fn change_script(params: &ChainParams) -> ScriptBuf {
-    fedpeg_script(params).to_p2wsh()
+/// How a coin is spent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CoinKind {
+    /// A deposit of a user: by `k` ECDSA signatures of peg keys tweaked with the claim script. The first spend moves it to
+    /// the treasury's own output.
+    Deposit {
+        /// The multisig script that spending it reveals.
+        witness_script: ScriptBuf,
+        /// The script that could claim it; it tweaks every key.
+        claim_script: Script,
+        /// For P2SH-P2WSH the redeem script.
+        redeem: Option<ScriptBuf>,
+    },
+    /// The treasury's own output: by one signature of the FROST key, or by `k` Schnorr signatures of peg keys.
+    Treasury,
 }
 
-pub(super) fn fedpeg_script(params: &ChainParams) -> ScriptBuf {
-    ScriptBuf::from_bytes(params.fedpeg_script.to_bytes())
+/// By which way an output of the treasury is spent. Deposits have one way only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpendPath {
+    /// By one FROST signature.
+    Key,
+    /// By the script of the members.
+    Members,
 }
 
 impl TreasuryCoin {
@@ -43,27 +60,30 @@ impl TreasuryCoin {
             outpoint: claim.deposit,
             amount_sat: claim.amount_sat,
             script_pubkey: claim.deposit_script.clone(),
-            witness_script: claim.witness_script.clone(),
-            claim_script: Some(claim.claim_script.clone()),
-            redeem: is_p2sh.then(|| claim.witness_script.to_p2wsh()),
+            kind: CoinKind::Deposit {
+                witness_script: claim.witness_script.clone(),
+                claim_script: claim.claim_script.clone(),
+                redeem: is_p2sh.then(|| claim.witness_script.to_p2wsh()),
+            },
         }
     }
 
-    /// The coin that is the change of a batch.
-    pub fn from_change(params: &ChainParams, outpoint: OutPoint, amount_sat: u64) -> Self {
-        Self {
-            outpoint,
-            amount_sat,
-            script_pubkey: change_script(params),
-            witness_script: fedpeg_script(params),
-            claim_script: None,
-            redeem: None,
-        }
+    /// A coin in the treasury's own output, as the change of a batch.
+    pub fn from_change(output: &TreasuryOutput, outpoint: OutPoint, amount_sat: u64) -> Self {
+        Self { outpoint, amount_sat, script_pubkey: output.script_pubkey().clone(), kind: CoinKind::Treasury }
+    }
+
+    /// The output that it is.
+    pub(super) fn txout(&self) -> TxOut {
+        TxOut { value: Amount::from_sat(self.amount_sat), script_pubkey: self.script_pubkey.clone() }
     }
 
     /// The input that spends it, without its witness. All that the txid covers is in place.
     pub(super) fn unsigned_input(&self) -> TxIn {
-        let redeem = self.redeem.as_ref().and_then(|script| PushBytesBuf::try_from(script.to_bytes()).ok());
+        let redeem = match &self.kind {
+            CoinKind::Deposit { redeem: Some(script), .. } => PushBytesBuf::try_from(script.to_bytes()).ok(),
+            _ => None,
+        };
         let script_sig = redeem.map(|script| Builder::new().push_slice(script).into_script());
         TxIn {
             previous_output: self.outpoint,
@@ -75,26 +95,60 @@ impl TreasuryCoin {
     }
 
     /// Weight of the signed input in weight units, with the longest signatures.
-    pub(super) fn input_weight(&self, threshold: usize) -> u64 {
+    pub(super) fn input_weight(&self, treasury: &Treasury, path: SpendPath) -> u64 {
         let without_witness = self.unsigned_input().legacy_weight().to_wu();
-        let witness = max_witness_size(threshold, self.witness_script.len());
+        let witness = match &self.kind {
+            CoinKind::Deposit { witness_script, .. } => max_witness_size(treasury.threshold, witness_script.len()),
+            CoinKind::Treasury => self.longest_witness(treasury, path).size(),
+        };
         without_witness.saturating_add(u64::try_from(witness).unwrap_or(u64::MAX))
     }
 
-    /// The witness of a signed input; signatures in the order of the keys.
-    pub(super) fn witness(&self, signatures: &[&Vec<u8>]) -> Witness {
-        let mut witness = Witness::new();
-        witness.push([]);
-        for signature in signatures {
-            witness.push(signature);
-        }
-        witness.push(&self.witness_script);
-        witness
-    }
-
     /// The longest witness a signed input can have.
-    pub(super) fn longest_witness(&self, threshold: usize) -> Witness {
-        let signature = vec![0; MAX_SIGNATURE_SIZE];
-        self.witness(&vec![&signature; threshold])
+    pub(super) fn longest_witness(&self, treasury: &Treasury, path: SpendPath) -> Witness {
+        let threshold = treasury.threshold;
+        match (&self.kind, path) {
+            (CoinKind::Deposit { witness_script, .. }, _) => {
+                let signature = vec![0; MAX_SIGNATURE_SIZE];
+                deposit_witness(witness_script, &vec![signature.as_slice(); threshold])
+            }
+            (CoinKind::Treasury, SpendPath::Key) => key_witness(&[0; SCHNORR_SIZE]),
+            (CoinKind::Treasury, SpendPath::Members) => {
+                let members = treasury.peg_keys.len();
+                let signature: &[u8] = &[0; SCHNORR_SIZE];
+                let signed = (0..members).map(|member| if member < threshold { signature } else { &[] });
+                members_witness(treasury.output(), &signed.collect::<Vec<_>>())
+            }
+        }
     }
+}
+
+/// The witness of a deposit; signatures in the order of the keys.
+pub(super) fn deposit_witness(script: &ScriptBuf, signatures: &[&[u8]]) -> Witness {
+    let mut witness = Witness::new();
+    witness.push([]);
+    for signature in signatures {
+        witness.push(signature);
+    }
+    witness.push(script);
+    witness
+}
+
+/// The witness of an ordinary spend of the treasury's output.
+pub(super) fn key_witness(signature: &[u8; SCHNORR_SIZE]) -> Witness {
+    Witness::from_slice(&[signature])
+}
+
+/// The witness of a spend by the members' script: what each member gives, in the order of the keys, empty for those that do
+/// not sign.
+pub(super) fn members_witness(output: &TreasuryOutput, signatures: &[&[u8]]) -> Witness {
+    let leaf = output.members_leaf();
+    let mut witness = Witness::new();
+    // The first key takes its signature from the top of the stack.
+    for signature in signatures.iter().rev() {
+        witness.push(signature);
+    }
+    witness.push(&leaf.script);
+    witness.push(leaf.control_block.serialize());
+    witness
 }

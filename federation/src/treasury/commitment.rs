@@ -1,7 +1,9 @@
 //! How a block commits to its batch: `OP_RETURN` with four letters and the txid, in the coinbase.
 
 use bitcoin::{Txid, hashes::Hash};
-use elements::{Script, Transaction, opcodes::all::OP_RETURN, script::Builder};
+use elements::{Script, opcodes::all::OP_RETURN, script::Builder};
+
+use aquifer_assets::primitives::Transaction;
 
 /// Marks a commitment to a batch, format 1.
 const MARK: &[u8; 4] = b"AQB1";

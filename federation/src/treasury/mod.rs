@@ -2,8 +2,13 @@
 //!
 //! A batch is a Bitcoin transaction that pays pending peg-outs from treasury coins. The proposer of a block plans one
 //! ([`plan()`]); every member rebuilds and compares it before it votes ([`check_batch`]); the coinbase of the block commits to
-//! its txid ([`batch_commitment`]); when the block is final, members sign ([`sign_batch`]), verify each other's signatures
-//! and put them together ([`finalize_batch`]).
+//! its txid ([`batch_commitment`]); when the block is final, members sign, each with its own keys ([`sign_batch`]) and
+//! together with the treasury key ([`roast`]), and put the signatures together ([`finalize_batch`]).
+//!
+//! # Coins
+//! Users pay *deposits* to the federation's script, which every Elements node can check; their first spend moves them to the
+//! *treasury output* ([`TreasuryOutput`]), where change goes as well: one FROST key of all members, with scripts for the
+//! day when FROST fails. One batch may spend both.
 //!
 //! # What holds
 //! * **Supply equals reserve, exactly.** The requests paid burned `a₁ + … + aₘ`; the coins spent are worth that plus the
@@ -15,7 +20,7 @@
 //! * **The txid is final before anybody signs.** Inputs are segwit; the redeem script of a P2SH-P2WSH deposit, which is part
 //!   of the txid, already stands in the transaction that is planned. So a block can commit to it.
 //! * **Two identical requests are two requests.** Each gets its own output, in the order of the requests.
-//! * Signatures are `SIGHASH_ALL`, and none is used before it was verified.
+//! * Signatures cover every input and output, and none is used before it was verified.
 //!
 //! # What the caller must see to
 //! Only confirmed coins that no earlier batch spends are offered, only requests of final blocks that no earlier batch pays,
@@ -24,19 +29,22 @@
 mod check;
 mod coins;
 mod commitment;
+mod output;
 mod plan;
+pub mod roast;
 mod rules;
 mod signing;
 
 pub use check::{BatchError, check_batch};
-pub use coins::{TreasuryCoin, change_script};
+pub use coins::{CoinKind, SpendPath, TreasuryCoin};
 pub use commitment::{CommitmentError, batch_commitment, find_batch_commitment};
+pub use output::{Leaf, TreasuryOutput, TreasuryOutputError};
 pub use plan::{BatchPlan, PaidPegout, Planning, Waiting, WaitingReason, plan, plan_batch};
 pub use rules::{
     FEE_RATE_FACTOR, FeeRateBounds, MAX_ACCEPTED_WEIGHT, MAX_BATCH_WEIGHT, MAX_FEE_RATE_SAT_PER_KVB, MAX_PAYMENTS,
-    MIN_CHANGE_SAT, MIN_FEE_RATE_SAT_PER_KVB, ParkReason, PayoutKind, park_reason,
+    MIN_CHANGE_SAT, MIN_FEE_RATE_SAT_PER_KVB, ParkReason, PayoutKind, Treasury, park_reason,
 };
-pub use signing::{SigningError, finalize_batch, sign_batch, verify_batch_signatures};
+pub use signing::{KeySpends, Signed, SigningError, finalize_batch, sign_batch, verify_batch_signatures};
 
 #[cfg(test)]
 mod tests;

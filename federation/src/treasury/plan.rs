@@ -3,20 +3,24 @@
 //! Requests are taken in the given order, oldest first. Coins: the smallest one that is enough alone; if none is, the
 //! largest ones until it is enough. That spends few coins, so fees stay low, and leaves the others free for the next batch.
 //! Coins that are not worth the fee of spending them are left alone. Equal coins are ordered by outpoint.
+//!
+//! Outputs of the treasury can be spent by one signature or by a script four to eight times as heavy. The fee is that of
+//! the former at the wanted rate, but never less than what Bitcoin nodes relay the latter for: whichever way a batch is signed
+//! in the end, it can be sent. Limits of weight hold for the latter.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
 
-use aquifer_assets::{chain::ChainParams, peg::PegoutRequest};
+use aquifer_assets::peg::PegoutRequest;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxOut, absolute::LockTime, transaction::Version};
 
 use super::{
-    coins::TreasuryCoin,
+    coins::{SpendPath, TreasuryCoin},
     rules::{
-        MAX_BATCH_WEIGHT, MAX_PAYMENTS, ParkReason, PayoutKind, Treasury, clamp_fee_rate, fee_sat, fee_share_sat,
-        is_good_change, park_reason,
+        FeeRateBounds, MAX_BATCH_WEIGHT, MAX_PAYMENTS, MIN_FEE_RATE_SAT_PER_KVB, ParkReason, PayoutKind, Treasury,
+        clamp_fee_rate, fee_sat, fee_share_sat, is_good_change, park_reason,
     },
 };
 
@@ -46,8 +50,18 @@ pub struct BatchPlan {
     pub inputs: Vec<OutPoint>,
     /// The whole fee in satoshi.
     pub fee_sat: u64,
-    /// The fee rate with the longest signatures, in satoshi per 1,000 virtual bytes, rounded down.
+    /// The fee rate with the longest signatures and outputs of the treasury spent by its key, in satoshi per 1,000 virtual
+    /// bytes, rounded down.
     pub fee_rate_sat_per_kvb: u64,
+    /// The least fee with which it is relayed even if outputs of the treasury are spent by script, in satoshi.
+    pub relay_fee_sat: u64,
+}
+
+impl BatchPlan {
+    /// Whether the fee is acceptable: at a rate within the bounds, or the least there can be, at whatever rate that is.
+    pub fn has_fee_within(&self, bounds: &FeeRateBounds) -> bool {
+        bounds.contains(self.fee_rate_sat_per_kvb) || self.fee_sat == self.relay_fee_sat
+    }
 }
 
 /// Why a request is not in the planned batch.
@@ -90,17 +104,17 @@ pub struct Planning {
 
 /// Plans a batch; the same arguments always give the same one. See [`plan`] for why a request is left out.
 pub fn plan_batch(
-    params: &ChainParams,
+    treasury: &Treasury,
     coins: &[TreasuryCoin],
     pending: &[PegoutRequest],
     fee_rate_sat_per_kvb: u64,
 ) -> Option<BatchPlan> {
-    plan(params, coins, pending, fee_rate_sat_per_kvb).batch
+    plan(treasury, coins, pending, fee_rate_sat_per_kvb).batch
 }
 
 /// Plans a batch and says of every request that is left out why. The fee rate is kept within the hard limits.
 pub fn plan(
-    params: &ChainParams,
+    treasury: &Treasury,
     coins: &[TreasuryCoin],
     pending: &[PegoutRequest],
     fee_rate_sat_per_kvb: u64,
@@ -108,29 +122,27 @@ pub fn plan(
     let pending = distinct(pending);
     let mut reasons: BTreeMap<elements::OutPoint, WaitingReason> = pending
         .iter()
-        .filter_map(|request| Some((request.outpoint, WaitingReason::Parked(park_reason(params, request)?))))
+        .filter_map(|request| Some((request.outpoint, WaitingReason::Parked(park_reason(treasury, request)?))))
         .collect();
     let mut batch = None;
-    if let Some(treasury) = Treasury::of(params) {
-        let fee_rate = clamp_fee_rate(fee_rate_sat_per_kvb);
-        let usable = usable_coins(&treasury, coins, fee_rate);
-        loop {
-            let open: Vec<&PegoutRequest> =
-                pending.iter().copied().filter(|request| !reasons.contains_key(&request.outpoint)).collect();
-            let chosen = open.get(..MAX_PAYMENTS).unwrap_or(&open);
-            if chosen.is_empty() {
+    let fee_rate = clamp_fee_rate(fee_rate_sat_per_kvb);
+    let usable = usable_coins(treasury, coins, fee_rate);
+    loop {
+        let open: Vec<&PegoutRequest> =
+            pending.iter().copied().filter(|request| !reasons.contains_key(&request.outpoint)).collect();
+        let chosen = open.get(..MAX_PAYMENTS).unwrap_or(&open);
+        if chosen.is_empty() {
+            break;
+        }
+        match attempt(treasury, &usable, chosen, fee_rate) {
+            Ok(plan) => {
+                let full = open.iter().skip(chosen.len());
+                reasons.extend(full.map(|request| (request.outpoint, WaitingReason::BatchFull)));
+                batch = Some(plan);
                 break;
             }
-            match attempt(params, &treasury, &usable, chosen, fee_rate) {
-                Ok(plan) => {
-                    let full = open.iter().skip(chosen.len());
-                    reasons.extend(full.map(|request| (request.outpoint, WaitingReason::BatchFull)));
-                    batch = Some(plan);
-                    break;
-                }
-                // Every failed attempt leaves out at least one request more, so this ends.
-                Err(left_out) => reasons.extend(left_out),
-            }
+            // Every failed attempt leaves out at least one request more, so this ends.
+            Err(left_out) => reasons.extend(left_out),
         }
     }
     let waiting = pending
@@ -141,7 +153,7 @@ pub fn plan(
 
 /// Whether the coin is worth more than spending it costs.
 pub(super) fn is_worth_its_fee(treasury: &Treasury, coin: &TreasuryCoin, fee_rate: u64) -> bool {
-    coin.amount_sat > fee_sat(coin.input_weight(treasury.threshold), fee_rate)
+    coin.amount_sat > fee_sat(coin.input_weight(treasury, SpendPath::Key), fee_rate)
 }
 
 /// The coins worth spending, largest first, each once.
@@ -157,7 +169,6 @@ type LeftOut = Vec<(elements::OutPoint, WaitingReason)>;
 
 /// Tries to pay exactly these requests; otherwise says which to leave out, at least one.
 fn attempt(
-    params: &ChainParams,
     treasury: &Treasury,
     usable: &[&TreasuryCoin],
     requests: &[&PegoutRequest],
@@ -178,19 +189,19 @@ fn attempt(
     let without_last = |reason| Err(requests.last().map(|request| (request.outpoint, reason)).into_iter().collect());
     let Some(coins) = choose_coins(usable, total) else { return without_last(WaitingReason::NotEnoughCoins) };
     // The weight does not depend on amounts, so a fee of zero will do to measure it.
-    let Some(draft) = assemble(params, treasury, &coins, requests, 0) else {
+    let Some(draft) = assemble(treasury, &coins, requests, 0) else {
         return without_last(WaitingReason::NotEnoughCoins);
     };
-    let weight = signed_weight(treasury, &draft.transaction, &coins);
-    if weight > MAX_BATCH_WEIGHT {
+    let weight = |path| signed_weight(treasury, &draft.transaction, &coins, path);
+    if weight(SpendPath::Members) > MAX_BATCH_WEIGHT {
         return without_last(WaitingReason::BatchFull);
     }
-    let fee = fee_sat(weight, fee_rate);
+    let fee = fee_sat(weight(SpendPath::Key), fee_rate).max(relay_fee_sat(treasury, &draft.transaction, &coins));
     let too_small = too_small_for_fee(requests, fee);
     if !too_small.is_empty() {
         return Err(too_small);
     }
-    match assemble(params, treasury, &coins, requests, fee) {
+    match assemble(treasury, &coins, requests, fee) {
         Some(plan) => Ok(plan),
         None => without_last(WaitingReason::NotEnoughCoins),
     }
@@ -212,7 +223,7 @@ fn choose_coins<'a>(usable: &[&'a TreasuryCoin], total: u64) -> Option<Vec<&'a T
         }
     }
     // Everything is spent: small change is better than peg-outs that wait for a deposit, if it can be an output at all.
-    sum.checked_sub(total).filter(|change| *change >= PayoutKind::P2wsh.dust_limit_sat()).map(|_| chosen)
+    sum.checked_sub(total).filter(|change| *change >= PayoutKind::P2tr.dust_limit_sat()).map(|_| chosen)
 }
 
 /// The requests whose payment would be dust after their part of the fee.
@@ -236,7 +247,6 @@ pub(super) fn fee_shares(fee_sat: u64, count: usize) -> impl Iterator<Item = u64
 /// Builds the one batch that spends these coins, pays these requests in this order, and costs this fee. `None` if the
 /// amounts do not work out.
 pub(super) fn assemble(
-    params: &ChainParams,
     treasury: &Treasury,
     coins: &[&TreasuryCoin],
     requests: &[&PegoutRequest],
@@ -254,7 +264,7 @@ pub(super) fn assemble(
         paid.push(PaidPegout { request: request.outpoint, vout, amount_sat: request.amount_sat, fee_sat: share });
     }
     if change_sat > 0 {
-        output.push(pay(change_sat, treasury.change_script.clone()));
+        output.push(pay(change_sat, treasury.output().script_pubkey().clone()));
     }
     let transaction = Transaction {
         version: Version::TWO,
@@ -263,9 +273,13 @@ pub(super) fn assemble(
         output,
     };
     let change_vout = u32::try_from(requests.len()).ok()?;
-    let change = (change_sat > 0)
-        .then(|| TreasuryCoin::from_change(params, OutPoint::new(transaction.compute_txid(), change_vout), change_sat));
-    let virtual_size = signed_weight(treasury, &transaction, &coins).div_ceil(4);
+    let change = (change_sat > 0).then(|| {
+        let outpoint = OutPoint::new(transaction.compute_txid(), change_vout);
+        TreasuryCoin::from_change(treasury.output(), outpoint, change_sat)
+    });
+
+    let virtual_size = signed_weight(treasury, &transaction, &coins, SpendPath::Key).div_ceil(4);
+    let relay_fee_sat = relay_fee_sat(treasury, &transaction, &coins);
     Some(BatchPlan {
         inputs: coins.iter().map(|coin| coin.outpoint).collect(),
         fee_rate_sat_per_kvb: fee_sat.saturating_mul(1_000).checked_div(virtual_size)?,
@@ -273,6 +287,7 @@ pub(super) fn assemble(
         paid,
         change,
         fee_sat,
+        relay_fee_sat,
     })
 }
 
@@ -280,13 +295,23 @@ fn pay(amount_sat: u64, script_pubkey: ScriptBuf) -> TxOut {
     TxOut { value: Amount::from_sat(amount_sat), script_pubkey }
 }
 
+/// The least fee with which Bitcoin nodes relay the transaction also when outputs of the treasury are spent by script.
+pub(super) fn relay_fee_sat(treasury: &Treasury, transaction: &Transaction, coins: &[&TreasuryCoin]) -> u64 {
+    fee_sat(signed_weight(treasury, transaction, coins, SpendPath::Members), MIN_FEE_RATE_SAT_PER_KVB)
+}
+
 /// Weight of the transaction once it is signed, with the longest signatures.
-pub(super) fn signed_weight(treasury: &Treasury, transaction: &Transaction, coins: &[&TreasuryCoin]) -> u64 {
+pub(super) fn signed_weight(
+    treasury: &Treasury,
+    transaction: &Transaction,
+    coins: &[&TreasuryCoin],
+    path: SpendPath,
+) -> u64 {
     let by_outpoint: BTreeMap<OutPoint, &&TreasuryCoin> = coins.iter().map(|coin| (coin.outpoint, coin)).collect();
     let mut signed = transaction.clone();
     for input in &mut signed.input {
         if let Some(coin) = by_outpoint.get(&input.previous_output) {
-            input.witness = coin.longest_witness(treasury.threshold);
+            input.witness = coin.longest_witness(treasury, path);
         }
     }
     signed.weight().to_wu()

@@ -1,12 +1,10 @@
 //! The limits of a batch, and which requests can be paid at all.
 
-use aquifer_assets::{
-    chain::{ChainParams, Multisig},
-    peg::PegoutRequest,
-};
-use bitcoin::{Script, ScriptBuf};
+use aquifer_assets::peg::PegoutRequest;
+use bitcoin::{Script, ScriptBuf, secp256k1::PublicKey};
 
-use super::coins::{change_script, fedpeg_script};
+use super::output::{TreasuryOutput, TreasuryOutputError};
+use crate::{keys::TreasuryKey, roster::Roster};
 
 /// Largest batch that this code plans, in weight units.
 pub const MAX_BATCH_WEIGHT: u64 = 150_000;
@@ -120,31 +118,46 @@ pub enum ParkReason {
     },
 }
 
-/// Why a request can never be paid, or `None` if it can. A function of the request and the chain alone.
-pub fn park_reason(params: &ChainParams, request: &PegoutRequest) -> Option<ParkReason> {
+/// Why a request can never be paid, or `None` if it can. A function of the request and the federation alone.
+pub fn park_reason(treasury: &Treasury, request: &PegoutRequest) -> Option<ParkReason> {
     let script = &request.parent_script;
     let Some(kind) = PayoutKind::of(script) else { return Some(ParkReason::NotStandard) };
-    let change = change_script(params);
-    if *script == change || *script == change.to_p2sh() || *script == fedpeg_script(params).to_p2sh() {
+    if treasury.own_scripts.contains(script) {
         return Some(ParkReason::Donation);
     }
     let (amount_sat, limit_sat) = (request.amount_sat, kind.dust_limit_sat());
     (amount_sat < limit_sat).then_some(ParkReason::Dust { amount_sat, limit_sat })
 }
 
-/// What planning and checking need of the chain.
-pub(super) struct Treasury {
-    /// Signatures per input.
+/// Who holds the bitcoin behind the peg, and how: what planning, checking and signing need of a federation.
+#[derive(Clone, Debug)]
+pub struct Treasury {
+    /// Signatures of members that an input needs where it is not spent by the FROST key.
     pub(super) threshold: usize,
-    /// Where change goes.
-    pub(super) change_script: ScriptBuf,
+    /// The members' peg keys, in roster order.
+    pub(super) peg_keys: Vec<PublicKey>,
+    output: TreasuryOutput,
+    /// Output scripts that pay the federation itself.
+    own_scripts: Vec<ScriptBuf>,
 }
 
 impl Treasury {
-    /// `None` if the fedpeg script is not a multisig, so that nobody can say what a signature would look like.
-    pub(super) fn of(params: &ChainParams) -> Option<Self> {
-        let threshold = Multisig::parse(&params.fedpeg_script)?.threshold;
-        Some(Self { threshold, change_script: change_script(params) })
+    /// The treasury of the federation of this roster with this key.
+    ///
+    /// # Errors
+    /// [`TreasuryOutputError`].
+    pub fn new(roster: &Roster, key: &TreasuryKey) -> Result<Self, TreasuryOutputError> {
+        let output = TreasuryOutput::new(roster, key.internal_key())?;
+        let fedpeg = ScriptBuf::from_bytes(roster.chain_params().fedpeg_script.to_bytes());
+        let program = fedpeg.to_p2wsh();
+        let own_scripts = vec![output.script_pubkey().clone(), program.to_p2sh(), fedpeg.to_p2sh(), program];
+        let peg_keys = roster.members().iter().map(|card| card.peg_key).collect();
+        Ok(Self { threshold: roster.threshold(), peg_keys, output, own_scripts })
+    }
+
+    /// The treasury's own output, where change goes and where deposits are moved by their first spend.
+    pub fn output(&self) -> &TreasuryOutput {
+        &self.output
     }
 }
 

@@ -12,44 +12,60 @@ use rand::Rng;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 use super::*;
-use crate::{keys::MemberSeed, roster::tests::federation_of};
+use crate::{
+    keys::{MemberSeed, TreasuryKey, TreasuryShare, tests::dealt_treasury_key},
+    roster::{Roster, tests::federation_of},
+};
 
 mod checking;
+mod outputs;
 mod planning;
 mod signing;
 
-const RATE: u64 = 5_000;
-const BTC: u64 = 100_000_000;
+pub(super) const RATE: u64 = 5_000;
+pub(super) const BTC: u64 = 100_000_000;
 
-struct Fixture {
-    seeds: Vec<MemberSeed>,
+pub(super) struct Fixture {
+    pub(super) seeds: Vec<MemberSeed>,
+    pub(super) key: TreasuryKey,
+    pub(super) shares: Vec<TreasuryShare>,
+    pub(super) treasury: Treasury,
+    roster: Roster,
     params: ChainParams,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let (seeds, roster) = federation_of(4);
+        Self::of(4)
+    }
+
+    pub(super) fn of(members: usize) -> Self {
+        let (seeds, roster) = federation_of(members);
+        let (key, shares) = dealt_treasury_key(members, roster.threshold());
+        let treasury = Treasury::new(&roster, &key).unwrap();
         // So that there are deposits of both forms.
         let params = ChainParams { start_p2wsh: true, ..roster.chain_params() };
-        Self { seeds, params }
+        Self { seeds, key, shares, treasury, roster, params }
+    }
+
+    pub(super) fn threshold(&self) -> usize {
+        self.roster.threshold()
     }
 
     /// A deposit with its own claim script; `epoch` 0 makes it P2SH-P2WSH.
-    fn deposit(&self, number: u8, amount_sat: u64, epoch: u32) -> TreasuryCoin {
+    pub(super) fn deposit(&self, number: u8, amount_sat: u64, epoch: u32) -> TreasuryCoin {
         let claim_script = Script::from([&[0x00, 0x14][..], &[number; 20]].concat());
         let program = fedpeg_program(&self.params, epoch, &claim_script).unwrap();
         TreasuryCoin {
             outpoint: outpoint(number),
             amount_sat,
             script_pubkey: program.script_pubkey,
-            witness_script: program.witness_script,
-            claim_script: Some(claim_script),
-            redeem: program.redeem,
+            kind: CoinKind::Deposit { witness_script: program.witness_script, claim_script, redeem: program.redeem },
         }
     }
 
-    fn change(&self, number: u8, amount_sat: u64) -> TreasuryCoin {
-        TreasuryCoin::from_change(&self.params, outpoint(number), amount_sat)
+    pub(super) fn change(&self, number: u8, amount_sat: u64) -> TreasuryCoin {
+        TreasuryCoin::from_change(self.treasury.output(), outpoint(number), amount_sat)
     }
 
     fn bounds(&self) -> FeeRateBounds {
@@ -62,7 +78,7 @@ impl Fixture {
         pending: &[PegoutRequest],
         transaction: &Transaction,
     ) -> Result<BatchPlan, BatchError> {
-        check_batch(&self.params, &by_outpoint(coins), pending, transaction, &self.bounds())
+        check_batch(&self.treasury, &by_outpoint(coins), pending, transaction, &self.bounds())
     }
 }
 
@@ -90,7 +106,7 @@ fn script(kind: PayoutKind, number: u8) -> ScriptBuf {
 const KINDS: [PayoutKind; 5] =
     [PayoutKind::P2pkh, PayoutKind::P2sh, PayoutKind::P2wpkh, PayoutKind::P2wsh, PayoutKind::P2tr];
 
-fn request(number: u8, amount_sat: u64) -> PegoutRequest {
+pub(super) fn request(number: u8, amount_sat: u64) -> PegoutRequest {
     request_to(number, amount_sat, script(KINDS[usize::from(number) % 5], number))
 }
 

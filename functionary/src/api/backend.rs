@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use elements::{AssetId, BlockHash, OutPoint, Script, Transaction, Txid};
+use aquifer_assets::primitives::Transaction;
+use elements::{AssetId, BlockHash, OutPoint, Script, Txid};
 use tokio::sync::watch;
 
 use crate::audit::AuditorStatus;

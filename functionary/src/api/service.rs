@@ -6,6 +6,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use aquifer_assets::primitives::Transaction;
 use aquifer_proto::ledger as proto;
 use aquifer_proto::ledger::ledger_server::Ledger;
 use bytes::Bytes;
@@ -207,7 +208,9 @@ impl Ledger for LedgerService {
         &self,
         request: Request<proto::SubmitTransactionRequest>,
     ) -> Answer<proto::SubmitTransactionReply> {
-        let transaction = elements::encode::deserialize(&request.into_inner().transaction)
+        // The mempool keeps the bytes; the buffer of the connection, which is larger, must not stay with them.
+        let bytes = Bytes::copy_from_slice(&request.into_inner().transaction);
+        let transaction = Transaction::decode(bytes)
             .map_err(|error| Status::invalid_argument(format!("this is not a transaction: {error}")))?;
         let txid = self.ask(move |backend| backend.submit(transaction)).await?;
         Ok(Response::new(proto::SubmitTransactionReply { txid: Bytes::copy_from_slice(&txid.to_byte_array()) }))

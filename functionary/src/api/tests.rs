@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use aquifer_assets::primitives::Transaction;
 use aquifer_proto::audit::audit_client::AuditClient;
 use aquifer_proto::ledger as proto;
 use aquifer_proto::ledger::ledger_client::LedgerClient;
 use bytes::Bytes;
-use elements::{AssetId, BlockHash, OutPoint, Script, Transaction, Txid};
+use elements::{AssetId, BlockHash, OutPoint, Script, Txid};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::Code;

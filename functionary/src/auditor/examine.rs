@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aquifer_assets::block::{
-    BlockError, Certificate, CertificateKey, check_block, check_block_signatures, merkle_root, witness_commitment,
+    BlockError, Certificate, check_block, check_block_signatures, merkle_root, witness_commitment,
 };
 use aquifer_assets::chain::{ChainParams, Network};
+use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_assets::state::{ChainView as _, ViewError};
 use aquifer_proto::ledger::Block as Message;
 use bitcoin::OutPoint;
-use elements::encode::deserialize;
-use elements::{Block, BlockHash, Transaction, Txid};
+use elements::{BlockHash, Txid};
 
 use super::payments::{BatchFault, Payments, committed_batch, follow_batch};
 use super::store::{AuditorStore, Passed};
@@ -38,8 +38,7 @@ pub(super) enum Trial {
 
 /// The chain on trial.
 pub(super) struct Chain {
-    params: ChainParams,
-    certificate_key: CertificateKey,
+    network: Network,
     genesis: BlockHash,
 }
 
@@ -70,8 +69,7 @@ fn refused(block: BlockHash, reason: impl std::fmt::Display) -> Stop {
 
 impl Chain {
     pub(super) fn new(network: &Network) -> Self {
-        let params = network.params.clone();
-        Self { genesis: params.genesis_hash(), certificate_key: network.certificate_key, params }
+        Self { genesis: network.params.genesis_hash(), network: network.clone() }
     }
 
     pub(super) fn genesis(&self) -> BlockHash {
@@ -90,19 +88,19 @@ impl Chain {
     fn try_block(&self, store: &AuditorStore, message: &Message, now: u32) -> Result<Passed, Stop> {
         let tip = store.tip()?;
         let height = tip.height.saturating_add(1);
-        let block: Block =
-            deserialize(&message.block).map_err(|error| tampered(format!("it cannot be decoded: {error}")))?;
+        let block =
+            Block::decode(message.block.clone()).map_err(|error| tampered(format!("it cannot be decoded: {error}")))?;
         if message.height != height || block.header.height != height {
             return Err(tampered(format!("it has height {}, {height} was asked for", block.header.height)));
         }
         let hash = block.block_hash();
         // From here on the federation stands for the header.
         Certificate::from_bytes(&message.certificate)
-            .and_then(|certificate| self.certificate_key.verify(&certificate, &self.genesis, height, &hash))
+            .and_then(|certificate| self.network.certificate_key.verify(&certificate, &self.genesis, height, &hash))
             .map_err(|error| tampered(error.to_string()))?;
-        check_header_signatures(&self.params, store, &block, hash)?;
+        check_header_signatures(&self.network.params, store, &block, hash)?;
         check_certified_body(&block)?;
-        let effects = check_block(&self.params, &tip, &block, store, now).map_err(|error| match error {
+        let effects = check_block(&self.network.params, &tip, &block, store, now).map_err(|error| match error {
             BlockError::View(error) => error.into(),
             BlockError::TimeTooNew { .. } => Stop::Trial(Trial::NotYet(error.to_string())),
             error => refused(hash, error),
@@ -144,7 +142,7 @@ impl Chain {
                 unspent.insert(input.previous_output, amount_sat);
             }
         }
-        let followed = follow_batch(&self.params, &batch, &unspent, &store.open_requests()?);
+        let followed = follow_batch(&self.network, &batch, &unspent, &store.open_requests()?);
         followed.map(Some).map_err(|fault| refused(hash, fault))
     }
 }
@@ -159,9 +157,7 @@ fn check_header_signatures(
 ) -> Result<(), Stop> {
     let federation = store.federation(params, block.header.height)?;
     check_block_signatures(&federation, &block.header).map_err(|error| match error {
-        BlockError::NotDynafed | BlockError::DynafedCurrent { .. } | BlockError::SignblockScriptUnsupported => {
-            refused(hash, error)
-        }
+        BlockError::NotDynafed | BlockError::DynafedCurrent { .. } => refused(hash, error),
         error => tampered(error.to_string()),
     })
 }

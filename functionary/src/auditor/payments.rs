@@ -10,7 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aquifer_assets::chain::ChainParams;
+use aquifer_assets::chain::Network;
+use aquifer_assets::primitives::Transaction;
 use bitcoin::hashes::Hash as _;
 use bitcoin::{OutPoint, ScriptBuf, Txid};
 
@@ -99,12 +100,12 @@ pub(super) struct Payments {
 }
 
 /// Whether an output script of the parent chain is the treasury's, so that what is paid to it stays in the reserve.
-pub(super) fn is_treasury(params: &ChainParams, script: &bitcoin::Script) -> bool {
-    *script == ScriptBuf::from_bytes(params.fedpeg_script.to_bytes()).to_p2wsh()
+pub(super) fn is_treasury(network: &Network, script: &bitcoin::Script) -> bool {
+    *script == network.treasury_script
 }
 
 /// The txid of the batch that a coinbase commits to, if it commits to one.
-pub(super) fn committed_batch(coinbase: &elements::Transaction) -> Result<Option<Txid>, BatchFault> {
+pub(super) fn committed_batch(coinbase: &Transaction) -> Result<Option<Txid>, BatchFault> {
     let mut found = None;
     for output in &coinbase.output {
         let script = output.script_pubkey.as_bytes();
@@ -130,7 +131,7 @@ fn fee_limit_sat(batch: &bitcoin::Transaction) -> u64 {
 /// Finds out what a batch does. `unspent` has the amounts of the reserve's coins, as far as the batch spends them; `open` are
 /// the requests of earlier blocks that are not paid, oldest first.
 pub(super) fn follow_batch(
-    params: &ChainParams,
+    network: &Network,
     batch: &bitcoin::Transaction,
     unspent: &BTreeMap<OutPoint, u64>,
     open: &[Request],
@@ -155,7 +156,7 @@ pub(super) fn follow_batch(
     let mut payments = Payments { spent: seen.into_iter().collect(), ..Payments::default() };
     let txid = batch.compute_txid();
     let (change, paying): (Vec<_>, Vec<_>) =
-        (0u32..).zip(&batch.output).partition(|(_, output)| is_treasury(params, &output.script_pubkey));
+        (0u32..).zip(&batch.output).partition(|(_, output)| is_treasury(network, &output.script_pubkey));
     payments.change =
         change.into_iter().map(|(vout, output)| (OutPoint::new(txid, vout), output.value.to_sat())).collect();
     let count = u64::try_from(paying.len()).unwrap_or(u64::MAX);

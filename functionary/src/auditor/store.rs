@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use aquifer_assets::block::ChainTip;
 use aquifer_assets::chain::ChainParams;
+use aquifer_assets::primitives::{Block, TxOut, decode_header};
 use aquifer_assets::state::{ChainView, Coin, DynafedEntries, Effects, ViewError};
 use bitcoin::ScriptBuf;
 use bitcoin::hashes::Hash as _;
-use elements::encode::{deserialize, serialize};
-use elements::{AssetId, Block, BlockHash, BlockHeader, OutPoint, Txid};
+use elements::encode::serialize;
+use elements::{AssetId, BlockHash, BlockHeader, OutPoint, Txid};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::payments::{Payments, Request};
@@ -393,7 +394,7 @@ impl ChainView for AuditorStore {
             })
             .map_err(unreadable)?;
         row.map(|(height, is_coinbase, output)| {
-            Ok(Coin { output: deserialize(&output).map_err(unreadable)?, height, is_coinbase })
+            Ok(Coin { output: TxOut::decode(output).map_err(unreadable)?, height, is_coinbase })
         })
         .transpose()
     }
@@ -433,7 +434,7 @@ impl ChainView for AuditorStore {
                     .query_row([height], |row| row.get(0))
             })
             .map_err(unreadable)?;
-        let header: BlockHeader = deserialize(&header).map_err(unreadable)?;
+        let header = decode_header(header).map_err(unreadable)?;
         Ok(DynafedEntries::of(&header))
     }
 }

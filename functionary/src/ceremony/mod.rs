@@ -70,7 +70,7 @@ pub enum RunError {
     OtherRoster,
     /// A member broke the protocol, or members disagree.
     #[error(
-        "the ceremony has failed: {fault}{}; compare the roster files of all members, and begin again with new seeds, or without that member",
+        "the ceremony has failed: {fault}{}; no key has come of it; begin again under a new roster, with that member repaired (its new card) or without it",
         culprit.as_ref().map(|name| format!(" (member {name:?})")).unwrap_or_default()
     )]
     Fault {
@@ -159,8 +159,14 @@ pub async fn run<R: RngCore + CryptoRng + Send>(
     let Participant { data, member, roster, index, listen } = participant;
     let ceremony = match store::resume(&data)? {
         Some(ceremony) if ceremony.roster() == &roster && ceremony.me() == index => ceremony,
-        Some(_) => return Err(RunError::OtherRoster),
-        None => Ceremony::new(roster.clone(), &member.seed, index, rng).map_err(RunError::Begin)?,
+        Some(_) if !store::has_failed(&data) => return Err(RunError::OtherRoster),
+        saved => {
+            // A failed one makes room: another roster is another session, so nothing said in it can contradict this one.
+            if saved.is_some() {
+                store::remove_state(&data)?;
+            }
+            Ceremony::new(roster.clone(), &member.seed, index, rng).map_err(RunError::Begin)?
+        }
     };
     let session = ceremony.session();
     let board = Arc::new(Board::new(session));
@@ -219,6 +225,7 @@ impl<P: FnMut(&Progress) + Send> Runner<P> {
         let end = self.work(rng, &mut asked).await;
         if let Err(RunError::Fault { fault, culprit }) = &end {
             tracing::error!(%fault, culprit, "the ceremony has failed");
+            store::save_failure(&self.data, &fault.to_string())?;
             self.spread(asked).await;
         }
         end
@@ -317,9 +324,9 @@ impl<P: FnMut(&Progress) + Send> Runner<P> {
     fn publish(&mut self, is_fault: bool) -> Result<(), RunError> {
         store::save(&self.data, &self.ceremony)?;
         if self.outcome.is_none() {
-            if let Some((file, share)) = self.ceremony.outcome() {
-                store::save_outcome(&self.data, &self.ceremony, &file, &share)?;
-                self.outcome = Some(file);
+            if let Some(outcome) = self.ceremony.outcome() {
+                store::save_outcome(&self.data, &self.ceremony, &outcome)?;
+                self.outcome = Some(outcome.file);
             }
         } else {
             store::save_archive(&self.data, &self.ceremony)?;

@@ -1,12 +1,12 @@
 //! What the ceremony leaves on the disk, in which order.
 //!
 //! While it runs, `ceremony.state` holds everything and is replaced in one step before anything new is shown to others. At
-//! its end the share, the federation file and the network file are written before this member says that it has stored
-//! them. `ceremony.messages` stays for good: a member that lost its connection at the very end gets from it what it lacks.
+//! its end the shares, the federation file and the network file are written before this member says that it has stored
+//! them. A ceremony that has failed leaves no shares and no federation, only its state, from which the others can get the
+//! messages that prove the fault, and `ceremony.failure`, which says that another ceremony may take its place.
+//! `ceremony.messages` stays for good: a member that lost its connection at the very end gets from it what it lacks.
 
-use aquifer_federation::ceremony::Ceremony;
-use aquifer_federation::federation::FederationFile;
-use aquifer_federation::keys::BlsShare;
+use aquifer_federation::ceremony::{Ceremony, CeremonyOutcome};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::RunError;
@@ -57,14 +57,10 @@ pub(super) fn save(data: &DataDir, ceremony: &Ceremony) -> Result<(), FileError>
 }
 
 /// Puts the outcome on the disk.
-pub(super) fn save_outcome(
-    data: &DataDir,
-    ceremony: &Ceremony,
-    file: &FederationFile,
-    share: &BlsShare,
-) -> Result<(), RunError> {
+pub(super) fn save_outcome(data: &DataDir, ceremony: &Ceremony, outcome: &CeremonyOutcome) -> Result<(), RunError> {
+    let CeremonyOutcome { file, certificate_share, treasury_share } = outcome;
     let federation = file.check().map_err(RunError::Outcome)?;
-    identity::store_share(data, share)?;
+    identity::store_shares(data, certificate_share, treasury_share)?;
     save_archive(data, ceremony)?;
     files::replace_json(&data.network(), &federation.network())?;
     // Last: its presence says that the ceremony has ended for this member.
@@ -80,11 +76,26 @@ pub(super) fn save_archive(data: &DataDir, ceremony: &Ceremony) -> Result<(), Fi
     files::replace(&path, &bytes, Access::Public)
 }
 
+/// Says that the ceremony has failed, and why.
+pub(super) fn save_failure(data: &DataDir, reason: &str) -> Result<(), FileError> {
+    files::replace(&data.ceremony_failure(), reason.as_bytes(), Access::Public)
+}
+
+/// Whether the ceremony that left its state here has failed.
+pub(super) fn has_failed(data: &DataDir) -> bool {
+    data.ceremony_failure().exists()
+}
+
 /// Forgets the state once it is needed no more: it holds secrets, and everything lasting is elsewhere.
 pub(super) fn remove_state(data: &DataDir) -> Result<(), FileError> {
-    let path = data.ceremony_state();
-    match std::fs::remove_file(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FileError::Write { path, source }),
-        _ => Ok(()),
+    // The failure last: without it, what is left of the state would be taken for a ceremony that goes on.
+    for path in [data.ceremony_state(), data.ceremony_failure()] {
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(FileError::Write { path, source });
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }

@@ -182,8 +182,8 @@ async fn a_missing_member_is_named_and_a_stopped_one_goes_on() {
 }
 
 #[tokio::test]
-async fn a_member_that_starts_over_is_caught_and_named() {
-    let members = Members::new();
+async fn a_member_that_starts_over_is_caught_and_named_and_another_roster_takes_its_place() {
+    let mut members = Members::new();
     let mut delta = members.start(3, 0);
     let mut others: Vec<Running> = (0..3).map(|member| members.start(member, 0)).collect();
     for other in &mut others {
@@ -200,6 +200,23 @@ async fn a_member_that_starts_over_is_caught_and_named() {
         };
         assert_eq!(culprit.as_deref(), Some("delta"));
     }
+    for data in (0..4).map(|member| members.data(member)) {
+        for file in [data.federation(), data.network(), data.certificate_share(), data.treasury_share()] {
+            assert!(!file.exists(), "{} was left behind", file.display());
+        }
+    }
+    // The same roster stays a failure; under another one the same folders begin anew.
+    let again = members.start(0, 2).end().await;
+    assert!(matches!(again, Err(RunError::Fault { .. })), "{again:?}");
+    let settings = Settings { epoch_length_blocks: 77, ..Settings::default() };
+    members.roster = Roster::new(settings, members.roster.members().to_vec()).unwrap();
+    let running: Vec<Running> = (0..4).map(|member| members.start(member, 3)).collect();
+    let mut outcomes = Vec::new();
+    for member in running {
+        outcomes.push(member.end().await.unwrap());
+    }
+    members.check_outcome(&outcomes);
+    assert!((0..4).all(|member| !members.data(member).ceremony_failure().exists()));
 }
 
 #[tokio::test]
@@ -253,7 +270,9 @@ async fn a_member_that_died_at_the_very_end_gets_the_rest_from_running_nodes() {
     for other in others {
         outcomes.push(other.end().await.unwrap());
     }
-    for lost in [data.federation(), data.network(), data.certificate_share(), data.ceremony_messages()] {
+    for lost in
+        [data.federation(), data.network(), data.certificate_share(), data.treasury_share(), data.ceremony_messages()]
+    {
         std::fs::remove_file(lost).unwrap();
     }
     std::fs::rename(&copy, data.ceremony_state()).unwrap();

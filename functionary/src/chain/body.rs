@@ -1,8 +1,10 @@
 //! The body of a proposed block: what travels between members before the block is decided.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use elements::Block;
-use elements::encode::{deserialize, serialize};
+use bytes::Bytes;
+use elements::encode::serialize;
+
+use aquifer_assets::primitives::Block;
 
 /// Longest body that is fetched or kept, in bytes: a full block, whose weight is at most 4 million units, and a batch.
 pub const MAX_BODY_LEN: usize = 5_000_000;
@@ -42,10 +44,15 @@ impl Body {
             return Err(BodyError(format!("{} bytes, at most {MAX_BODY_LEN} are taken", bytes.len())));
         }
         let Encoded::V1 { block, batch } = borsh::from_slice(bytes).map_err(|error| BodyError(error.to_string()))?;
+        Self::from_parts(block, batch.as_deref())
+    }
+
+    /// Decodes a block and the batch beside it. The block keeps hold of its bytes.
+    pub fn from_parts(block: impl Into<Bytes>, batch: Option<&[u8]>) -> Result<Self, BodyError> {
         Ok(Body {
-            block: deserialize(&block).map_err(|error| BodyError(format!("block: {error}")))?,
+            block: Block::decode(block).map_err(|error| BodyError(format!("block: {error}")))?,
             batch: batch
-                .map(|batch| bitcoin::consensus::deserialize(&batch))
+                .map(bitcoin::consensus::deserialize)
                 .transpose()
                 .map_err(|error| BodyError(format!("batch: {error}")))?,
         })

@@ -2,18 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use aquifer_assets::block::Certificate;
-use aquifer_assets::block::check_block_signatures;
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::roster::MemberIndex;
 use aquifer_proto::peer::FinalBlock;
-use elements::Block;
-use elements::encode::deserialize;
 
 use super::ChainError;
-use super::body::Body;
 use super::core::{Core, Phase};
-use super::judge::{Examined, Scrutiny, Verdict};
+use super::judge::Verdict;
 
 /// After this time a member that was asked for blocks counts as silent, and another is asked.
 const FETCH_PATIENCE: Duration = Duration::from_secs(20);
@@ -89,9 +84,10 @@ impl Core {
     /// Checks a final block of another member and connects it; the inner error says what is wrong with it.
     fn take_final_block(&mut self, message: &FinalBlock) -> Result<Result<(), String>, ChainError> {
         let height = self.next_height();
-        let examined = match self.check_final_block(message)? {
-            Ok(examined) => examined,
-            Err(reason) => return Ok(Err(reason)),
+        let examined = match self.judge.judge_final(&self.federation.certificate_key(), message)? {
+            Verdict::Valid(examined) => *examined,
+            Verdict::Invalid(reason) => return Ok(Err(reason.to_string())),
+            Verdict::NotNow(reason) => return Ok(Err(reason)),
         };
         let theirs = BlockId::from(examined.body.block.block_hash());
         if let Some(decided) = self.world.store.decided(height)?
@@ -104,36 +100,5 @@ impl Core {
         }
         self.connect(examined, &message.certificate)?;
         Ok(Ok(()))
-    }
-
-    fn check_final_block(&self, message: &FinalBlock) -> Result<Result<Examined, String>, ChainError> {
-        let block: Block = match deserialize(&message.block) {
-            Ok(block) => block,
-            Err(error) => return Ok(Err(format!("malformed: {error}"))),
-        };
-        let hash = block.block_hash();
-        if let Err(error) = check_block_signatures(&*self.judge.federation()?, &block.header) {
-            return Ok(Err(error.to_string()));
-        }
-        let genesis = self.judge.params.genesis_hash();
-        let certified = Certificate::from_bytes(&message.certificate).and_then(|certificate| {
-            self.federation.certificate_key().verify(&certificate, &genesis, self.next_height(), &hash)
-        });
-        if let Err(error) = certified {
-            return Ok(Err(error.to_string()));
-        }
-        let batch = match message.batch.is_empty() {
-            true => None,
-            false => match bitcoin::consensus::deserialize(&message.batch) {
-                Ok(batch) => Some(batch),
-                Err(error) => return Ok(Err(format!("malformed batch: {error}"))),
-            },
-        };
-        // k members have judged it against Bitcoin; we judge what the chain itself shows.
-        match self.judge.examine(Body { block, batch }, Scrutiny::ChainOnly)? {
-            Verdict::Valid(examined) => Ok(Ok(*examined)),
-            Verdict::Invalid(reason) => Ok(Err(reason.to_string())),
-            Verdict::NotNow(reason) => Ok(Err(reason)),
-        }
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use aquifer_assets::block::Certificate;
+use aquifer_assets::primitives::Block;
 use aquifer_federation::blocksign::{assemble_witness, verify_header_signature};
 use aquifer_federation::certificate::{SHARE_SIZE, Statement, combine};
 use aquifer_federation::federation::Federation;
 use aquifer_federation::roster::MemberIndex;
-use elements::{Block, BlockExtData};
+use elements::BlockExtData;
 
 /// A member's two signatures of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,16 +8,19 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use aquifer_assets::block::{
-    BlockError, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block, check_block_with, check_federation_policy,
+    BlockError, Certificate, CertificateError, CertificateKey, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block,
+    check_block_signatures, check_block_with, check_federation_policy,
 };
 use aquifer_assets::chain::{ChainParams, Federation};
+use aquifer_assets::primitives::Transaction;
 use aquifer_assets::state::{ChainView as _, DynafedEntries, Effects, ViewError};
 use aquifer_assets::transaction::fee_in;
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::treasury::{
-    BatchPlan, CommitmentError, FeeRateBounds, batch_commitment, check_batch, find_batch_commitment,
+    BatchPlan, CommitmentError, FeeRateBounds, Treasury, batch_commitment, check_batch, find_batch_commitment,
 };
-use elements::{Script, Transaction};
+use aquifer_proto::peer::FinalBlock;
+use elements::{BlockHeader, Script, Txid};
 
 use super::Clock;
 use super::body::{Body, BodyError};
@@ -25,7 +28,7 @@ use super::oversight::SecondOpinion;
 use super::parent::{BatchVerdict, DepthVerdict, ParentChain};
 use crate::mempool::Mempool;
 use crate::store::StoreError;
-use crate::store::ledger::{LedgerReader, Snapshot, Tip};
+use crate::store::ledger::{LedgerReader, LedgerStore, NewBlock, Snapshot, Tip};
 
 /// Weight kept free for the coinbase, the header and its signatures, in weight units.
 const RESERVED_WEIGHT: u64 = 40_000;
@@ -50,6 +53,9 @@ pub enum BadBlock {
     /// The block breaks a rule of the ledger, or one of what the federation signs.
     #[error("{0}")]
     Block(#[from] BlockError),
+    /// k members have not certified it.
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
     /// A deposit that it claims is not in Bitcoin's best chain.
     #[error("it claims the deposit {0}, which is not in Bitcoin's best chain")]
     Deposit(bitcoin::OutPoint),
@@ -96,6 +102,8 @@ pub struct Examined {
 pub struct Judge {
     /// The chain's parameters.
     pub params: Arc<ChainParams>,
+    /// What the members hold the bitcoin with.
+    pub treasury: Arc<Treasury>,
     /// The final chain.
     pub ledger: Arc<LedgerReader>,
     /// What waits for a block.
@@ -217,6 +225,48 @@ impl Judge {
         self.examine(body, Scrutiny::Full)
     }
 
+    /// Judges a block that k members have made final, as another member or a file gives it: its signatures, its
+    /// certificate, and what the chain itself shows. Against Bitcoin it was judged by those who signed.
+    pub fn judge_final(&self, key: &CertificateKey, given: &FinalBlock) -> Result<Verdict, StoreError> {
+        let batch = (!given.batch.is_empty()).then_some(&*given.batch);
+        let body = match Body::from_parts(given.block.clone(), batch) {
+            Ok(body) => body,
+            Err(error) => return Ok(Verdict::Invalid(error.into())),
+        };
+        let header = &body.block.header;
+        if let Err(error) = check_block_signatures(&*self.federation()?, header) {
+            return Ok(Verdict::Invalid(error.into()));
+        }
+        // That the block has this height is one of its rules.
+        let certified = Certificate::from_bytes(&given.certificate).and_then(|certificate| {
+            key.verify(&certificate, &self.params.genesis_hash(), given.height, &header.block_hash())
+        });
+        if let Err(error) = certified {
+            return Ok(Verdict::Invalid(error.into()));
+        }
+        self.examine(body, Scrutiny::ChainOnly)
+    }
+
+    /// Adds a judged block, final by now, to the ledger, and takes it out of the mempool; durable on return.
+    pub fn connect(
+        &self,
+        ledger: &mut LedgerStore,
+        examined: &Examined,
+        certificate: &[u8],
+    ) -> Result<Tip, StoreError> {
+        let Examined { body: Body { block, .. }, effects, batch } = examined;
+        let BlockHeader { height, time, .. } = block.header;
+        // BIP 113: this block and the ten before it.
+        let mut times = self.ledger.snapshot()?.latest_times(10)?;
+        times.push(time);
+        times.sort_unstable();
+        let median_time_past = times.get(times.len() / 2).copied().unwrap_or(time);
+        let txids: Vec<Txid> = block.txdata.iter().map(Transaction::txid).collect();
+        let new = NewBlock { block, height, median_time_past, effects, certificate, batch: batch.as_ref() };
+        self.mempool.connect(&txids, effects, || ledger.connect(&new))?;
+        Ok(Tip { height, hash: block.block_hash(), time, median_time_past })
+    }
+
     /// Judges a block on the current tip.
     pub fn examine(&self, body: Body, scrutiny: Scrutiny) -> Result<Verdict, StoreError> {
         let snapshot = self.ledger.snapshot()?;
@@ -292,7 +342,7 @@ impl Judge {
                     .filter(|coin| spent.contains(&coin.outpoint))
                     .map(|coin| (coin.outpoint, coin))
                     .collect();
-                match check_batch(&self.params, &coins, &waiting, batch, &FeeRateBounds::HARD_LIMITS) {
+                match check_batch(&self.treasury, &coins, &waiting, batch, &FeeRateBounds::HARD_LIMITS) {
                     Ok(plan) => Ok(Some(plan)),
                     Err(error) => Err(Verdict::Invalid(BadBlock::Batch(error.to_string()))),
                 }

@@ -1,7 +1,7 @@
 //! Who else must be content, as capabilities: another implementation before this member votes, auditors before it signs a
 //! batch. The node hands in the real ones.
 
-use elements::Block;
+use aquifer_assets::primitives::Block;
 
 pub use crate::audit::Hold;
 use crate::store::StoreError;

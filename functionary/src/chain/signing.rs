@@ -14,7 +14,6 @@ use super::core::{Core, Phase, Signing, header_slot};
 use super::finality::{Finality, Progress, Share, set_witness};
 use super::judge::{Examined, Scrutiny, Verdict};
 use super::parent::FinalBatch;
-use crate::store::ledger::{NewBlock, Tip};
 use crate::store::signer::HeaderSignatures;
 
 impl Core {
@@ -164,23 +163,10 @@ impl Core {
     /// Adds a final block to the ledger and begins to think of the next.
     pub(super) fn connect(&mut self, examined: Examined, certificate: &[u8]) -> Result<(), ChainError> {
         let height = self.next_height();
-        let Examined { body, effects, batch } = examined;
-        let median_time_past = self.median_time_past(body.block.header.time)?;
-        let txids: Vec<_> = body.block.txdata.iter().map(elements::Transaction::txid).collect();
-        let coins = self.coins_of(batch.as_ref())?;
-        let new = NewBlock {
-            block: &body.block,
-            height,
-            median_time_past,
-            effects: &effects,
-            certificate,
-            batch: batch.as_ref(),
-        };
-        let ledger = &mut self.ledger;
-        self.judge.mempool.connect(&txids, &effects, || ledger.connect(&new))?;
-        self.tip = Tip { height, hash: body.block.block_hash(), time: body.block.header.time, median_time_past };
+        let coins = self.coins_of(examined.batch.as_ref())?;
+        self.tip = self.judge.connect(&mut self.ledger, &examined, certificate)?;
         self.tip_since = std::time::Instant::now();
-        tracing::info!(height, hash = %self.tip.hash, transactions = txids.len(), "final");
+        tracing::info!(height, hash = %self.tip.hash, transactions = examined.body.block.txdata.len(), "final");
         self.phase = Phase::Waiting;
         self.known.clear();
         self.examined.clear();
@@ -192,19 +178,11 @@ impl Core {
                 tracing::info!(%txid, %reason, "dropped from the mempool at the epoch's end");
             }
         }
-        if let Some(batch) = batch {
+        if let Some(batch) = examined.batch {
             self.queue_batch(FinalBatch { height, transaction: batch.transaction, coins })?;
         }
         self.broadcast(Kind::Tip(self.tip_message()));
         self.consider_start()
-    }
-
-    /// The median of this block's time and the ten before it (BIP 113).
-    fn median_time_past(&self, time: u32) -> Result<u32, ChainError> {
-        let mut times = self.judge.ledger.snapshot()?.latest_times(10)?;
-        times.push(time);
-        times.sort_unstable();
-        Ok(times.get(times.len() / 2).copied().unwrap_or(time))
     }
 
     /// Counts after every block: what was pegged in and not paid out is what the federation holds.

@@ -1,4 +1,4 @@
-//! `aquiferd ceremony`: the members make the certificate key together.
+//! `aquiferd ceremony`: the members make the certificate key and the treasury key together.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ use crate::config::Config;
 use crate::files;
 use crate::identity::{Member, load_federation};
 
-/// Take part in the ceremony that makes the federation's certificate key.
+/// Take part in the ceremony that makes the federation's certificate key and treasury key.
 ///
 /// All members run it at the same time; it ends when every member has stored the outcome. It can be stopped and started
-/// again at any time. Before it, compare the roster's fingerprint with the other operators.
+/// again at any time. It begins by showing the roster's fingerprint: compare it with the other operators.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  aquiferd --data-dir ~/alpha ceremony --roster roster.json")]
 pub(super) struct Arguments {
@@ -55,6 +55,7 @@ impl Arguments {
         let file = block_on(async {
             let stop = stop_signal()?;
             let mut view = View::new(shown);
+            view.begin(&participant.roster);
             let end = run(participant, &mut OsRng, |progress| view.show(progress), stop).await;
             view.end();
             Ok::<_, CliError>(end?)
@@ -70,13 +71,14 @@ fn describe(config: &Config, file: &FederationFile) -> Output {
         "The ceremony has ended: all {count} members hold their shares.\n\
          Federation:  {federation}\n\
          For wallets: {network}\n\
-         Share:       {share}   keep a copy in a safe place; the seed alone cannot restore it\n\
+         Shares:      {share}\n             {treasury_share}   keep copies in a safe place; the seed alone cannot restore them\n\
          Transcript:  {transcript}\n\
          Next:        aquiferd --data-dir {folder} run",
         count = file.roster.members().len(),
         federation = data.federation().display(),
         network = data.network().display(),
         share = data.certificate_share().display(),
+        treasury_share = data.treasury_share().display(),
         folder = data.path().display(),
     );
     let json = json!({
@@ -106,6 +108,20 @@ impl View {
                 Self::Bar(bar)
             }
             Shown::Progress => Self::Lines { last: String::new() },
+        }
+    }
+
+    /// Says what the operators must compare. A member with another roster would wait for ever.
+    fn begin(&self, roster: &Roster) {
+        if !matches!(self, Self::Nothing) {
+            let text = format!(
+                "ceremony of {} members, {} of them sign; the roster's fingerprint must be the same for all:\n{}",
+                roster.members().len(),
+                roster.threshold(),
+                roster.fingerprint(),
+            );
+            // What cannot be shown is no reason to end a ceremony.
+            let _shown = writeln!(std::io::stderr(), "{text}");
         }
     }
 

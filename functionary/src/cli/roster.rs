@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use aquifer_federation::roster::{MemberCard, Roster, Settings};
+use aquifer_federation::valve::ValveSettings;
 use bitcoin::Network;
 use serde_json::json;
 
@@ -13,6 +14,8 @@ use crate::files::{self, Access};
 ///
 /// One operator makes the file and gives it to all. Before the ceremony all operators compare the fingerprint, read aloud
 /// for instance: it covers every key, every address and every setting. With `--show` it is printed of a file that exists.
+///
+/// The limits on peg-outs (`valve` in the file) are made for real money, except on regtest, where they are those of a devnet.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  aquiferd roster --card alpha.json --card beta.json --card gamma.json --card delta.json \\
@@ -70,6 +73,10 @@ impl Arguments {
         }
         if let Some(parent) = self.parent {
             settings.parent = parent;
+            // Loose limits are for a chain whose bitcoin anybody can make.
+            if parent != Network::Regtest {
+                settings.valve = ValveSettings::production();
+            }
         }
         if let Some(depth) = self.pegin_depth {
             settings.pegin_confirmation_depth_blocks = depth;

@@ -4,6 +4,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use aquifer_federation::roster::Roster;
+use aquifer_federation::valve::ValveSettings;
 use clap::CommandFactory as _;
 
 use super::*;
@@ -111,6 +113,9 @@ fn a_roster_is_made_from_cards_and_not_overwritten() {
     let made = run(&arguments).unwrap();
     assert_eq!(made.json["threshold"], 3);
     assert_eq!(made.json["parent"], "signet");
+    // Devnet limits on peg-outs are for regtest only.
+    let roster: Roster = crate::files::read_json(Path::new(&out)).unwrap();
+    assert_eq!(roster.settings().valve, ValveSettings::production());
     let shown = run(&["roster", "--show", &out]).unwrap();
     assert_eq!(shown.json["hash"], made.json["hash"]);
     assert!(matches!(run(&arguments), Err(CliError::File(FileError::Exists { .. }))));

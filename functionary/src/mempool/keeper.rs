@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use elements::Txid;
 use elements::encode::serialize;
-use elements::{Transaction, Txid};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::{Mempool, MempoolError};
 use crate::store::StoreError;
 use crate::store::mempool::{KeptTransaction, MempoolStore};
+
+use aquifer_assets::primitives::Transaction;
 
 /// Changes are gathered this long before they are written.
 const BATCH_PAUSE: Duration = Duration::from_secs(2);
@@ -44,7 +46,7 @@ impl Keeper {
         let mut later: Vec<KeptTransaction> = Vec::new();
         let mut later_ids = HashSet::new();
         for kept in std::mem::take(&mut self.open) {
-            let Ok(transaction) = aquifer_assets::transaction::decode(&kept.bytes) else { continue };
+            let Ok(transaction) = aquifer_assets::transaction::decode(kept.bytes.clone()) else { continue };
             let waits = stop.is_cancelled()
                 || depends_on(&transaction, &later_ids)
                 || match mempool.submit_since(transaction, kept.admitted_at) {

@@ -26,12 +26,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use aquifer_assets::block::MAX_BLOCK_SIGOPS_COST;
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::check_pegin;
+use aquifer_assets::primitives::Transaction;
 use aquifer_assets::state::{ChainView as _, Effects};
 use aquifer_assets::transaction::{
     TxContext, TxError, check_federation_policy, fee_in, spent_outputs, verify_transaction_with,
 };
 use aquifer_assets::verdicts::VerdictCache;
-use elements::{Script, Transaction, Txid};
+use elements::{Script, Txid};
 use tokio::sync::watch;
 
 use crate::chain::parent::{DepthVerdict, ParentChain};
@@ -48,8 +49,8 @@ pub use error::{Contested, MempoolError, PackageLimit};
 pub use eviction::Limits;
 pub use packages::{MAX_ANCESTOR_VSIZE, MAX_ANCESTORS, MAX_DESCENDANT_VSIZE, MAX_DESCENDANTS};
 pub use policy::{
-    DUST_FEE_RATE_SAT_PER_KVB, INCREMENTAL_FEE_RATE_SAT_PER_KVB, MAX_DATA_SCRIPT_SIZE, MAX_SCRIPT_SIG_SIZE,
-    MAX_SIGOP_COST, MAX_TRANSACTION_WEIGHT, MIN_BASE_SIZE, MIN_FEE_RATE_SAT_PER_KVB, NonStandard,
+    DUST_FEE_RATE_SAT_PER_KVB, INCREMENTAL_FEE_RATE_SAT_PER_KVB, MAX_SCRIPT_SIG_SIZE, MAX_SIGOP_COST,
+    MAX_TRANSACTION_WEIGHT, MIN_BASE_SIZE, MIN_FEE_RATE_SAT_PER_KVB, NonStandard,
 };
 pub use replacement::{MAX_REPLACED, ReplacementError};
 
@@ -179,7 +180,7 @@ impl Mempool {
             // Said before anything of its form, which is not a payment's.
             return Err(TxError::Coinbase.into());
         }
-        policy::check_form(&transaction, self.params.pegged_asset())?;
+        policy::check_form(&transaction, &self.params)?;
         check_federation_policy(&self.params, &transaction)?;
         self.check_deposits(&transaction)?;
         let mut pool = self.lock();
@@ -252,7 +253,7 @@ impl Mempool {
 
     /// Asks our own bitcoind for the depth of every deposit that is claimed, before the pool is locked.
     fn check_deposits(&self, transaction: &Transaction) -> Result<(), MempoolError> {
-        if !transaction.input.iter().any(|input| input.is_pegin()) {
+        if !transaction.input.iter().any(|input| input.is_pegin) {
             return Ok(());
         }
         let federation = {
@@ -260,7 +261,7 @@ impl Mempool {
             ledger.federation(&self.params, ledger.tip()?.height.saturating_add(1)).map_err(TxError::View)?
         };
         for vin in
-            (0..transaction.input.len()).filter(|vin| transaction.input.get(*vin).is_some_and(|input| input.is_pegin()))
+            (0..transaction.input.len()).filter(|vin| transaction.input.get(*vin).is_some_and(|input| input.is_pegin))
         {
             let claim = check_pegin(&self.params, &federation, transaction, vin)
                 .map_err(|source| TxError::Pegin { vin, source })?;

@@ -3,11 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use elements::{Transaction, Txid};
+use elements::Txid;
 
 use super::error::{MempoolError, PackageLimit};
 use super::policy::Measure;
 use super::pool::{FeeRate, Pool, Totals};
+
+use aquifer_assets::primitives::Transaction;
 
 /// A transaction and those that it depends on, at most (`-limitancestorcount`).
 pub const MAX_ANCESTORS: u64 = 25;

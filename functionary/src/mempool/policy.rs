@@ -5,13 +5,14 @@
 //! nothing (`policy/discount.h`). One measure serves the least fee, replacement, the order in blocks and eviction, so that
 //! no two of them can contradict each other.
 
-use aquifer_assets::chain::Multisig;
+use aquifer_assets::chain::ChainParams;
+use aquifer_assets::primitives::{Transaction, TxIn, TxOut};
 use aquifer_assets::script::standard::{NonStandardSpend, check_standard};
-use aquifer_assets::script::{SighashData, is_unspendable, sigop_cost};
+use aquifer_assets::script::{Form, SighashData, is_unspendable, sigop_cost};
 use aquifer_assets::transaction::{MAX_MONEY, discount_vsize};
 use elements::encode::serialize;
 use elements::script::Instruction;
-use elements::{AssetId, BlockHash, Script, Transaction, TxIn, TxOut};
+use elements::{AssetId, BlockHash, Script};
 
 /// Least fee, in satoshi per 1,000 vbytes of the discounted size: 0.1 sat/vB (`-minrelaytxfee`).
 pub const MIN_FEE_RATE_SAT_PER_KVB: u64 = 100;
@@ -24,8 +25,6 @@ pub const MAX_TRANSACTION_WEIGHT: u64 = 400_000;
 /// Shortest transaction that is admitted, without witness, in bytes: one more than a node of a Merkle tree
 /// (CVE-2017-12842).
 pub const MIN_BASE_SIZE: u64 = 65;
-/// Longest script of an output that carries data (`-datacarriersize`), in bytes. Peg-out requests are such outputs.
-pub const MAX_DATA_SCRIPT_SIZE: usize = 83;
 /// Longest scriptSig, in bytes.
 pub const MAX_SCRIPT_SIG_SIZE: usize = 1_650;
 /// Highest signature operation cost of a transaction: a fifth of a block's.
@@ -40,8 +39,6 @@ const MAX_P2WSH_ITEMS: usize = 100;
 const MAX_WITNESS_ITEM_SIZE: usize = 80;
 const TAPSCRIPT_LEAF: u8 = 0xc4;
 const LEAF_MASK: u8 = 0xfe;
-const OP_RETURN: u8 = 0x6a;
-const OP_TRUE: u8 = 0x51;
 const OP_16: u8 = 0x60;
 /// What it takes to spend an output, in vbytes: outpoint, sequence, length, and a signature with its key, in the witness or
 /// in the scriptSig.
@@ -91,15 +88,7 @@ pub enum NonStandard {
         /// Its script.
         script: Script,
     },
-    /// Too much data.
-    #[error("output {vout}: a data output of {size} bytes, at most {MAX_DATA_SCRIPT_SIZE} are relayed")]
-    DataSize {
-        /// The output.
-        vout: usize,
-        /// Length of its script in bytes.
-        size: usize,
-    },
-    /// More than one output carries data.
+    /// More than one output carries data, and peg-outs need no authorization, which takes several.
     #[error("outputs {first} and {second} carry data, one may: use a transaction for each")]
     MultipleData {
         /// The first of them.
@@ -158,7 +147,6 @@ impl NonStandard {
             NonStandard::ScriptSigSize { .. } => "script-sig-size",
             NonStandard::ScriptSigNotPushOnly { .. } => "script-sig-not-push-only",
             NonStandard::OutputScript { .. } => "nonstandard-output",
-            NonStandard::DataSize { .. } => "data-size",
             NonStandard::MultipleData { .. } => "multiple-data-outputs",
             NonStandard::Dust { .. } => "dust",
             NonStandard::IssuanceRange { .. } => "issuance-range",
@@ -176,12 +164,17 @@ impl NonStandard {
             NonStandard::TooSmall { .. } => "tx-size-small",
             NonStandard::ScriptSigSize { .. } => "scriptsig-size",
             NonStandard::ScriptSigNotPushOnly { .. } => "scriptsig-not-pushonly",
-            NonStandard::OutputScript { .. } | NonStandard::DataSize { .. } => "scriptpubkey",
+            NonStandard::OutputScript { .. } => "scriptpubkey",
             NonStandard::MultipleData { .. } => "multi-op-return",
             NonStandard::Dust { .. } => "dust",
             NonStandard::IssuanceRange { .. } => "issuance-out-of-range",
-            NonStandard::Spend(_) => "bad-txns-nonstandard-inputs",
-            NonStandard::Witness { .. } => "bad-witness-nonstandard",
+            NonStandard::Spend(NonStandardSpend::Output { .. } | NonStandardSpend::Sigops { .. }) => {
+                "bad-txns-nonstandard-inputs"
+            }
+            NonStandard::Spend(NonStandardSpend::Script { .. }) => "mempool-script-verify-flag-failed",
+            NonStandard::Spend(NonStandardSpend::Annex { .. }) | NonStandard::Witness { .. } => {
+                "bad-witness-nonstandard"
+            }
             NonStandard::SigopCost { .. } => "bad-txns-too-many-sigops",
         }
     }
@@ -225,7 +218,7 @@ fn number(size: usize) -> u64 {
 }
 
 /// What needs nothing but the transaction.
-pub(super) fn check_form(transaction: &Transaction, policy_asset: AssetId) -> Result<(), NonStandard> {
+pub(super) fn check_form(transaction: &Transaction, params: &ChainParams) -> Result<(), NonStandard> {
     if !(1..=2).contains(&transaction.version) {
         return Err(NonStandard::Version { version: transaction.version });
     }
@@ -236,9 +229,9 @@ pub(super) fn check_form(transaction: &Transaction, policy_asset: AssetId) -> Re
     for (vin, input) in transaction.input.iter().enumerate() {
         check_input(vin, input)?;
     }
-    check_outputs(&transaction.output)?;
+    check_outputs(&transaction.output, params)?;
     for (vout, output) in transaction.output.iter().enumerate() {
-        if let Some((value_sat, least_sat)) = dust(output, policy_asset) {
+        if let Some((value_sat, least_sat)) = dust(output, params.pegged_asset()) {
             return Err(NonStandard::Dust { vout, value_sat, least_sat });
         }
     }
@@ -266,42 +259,26 @@ fn check_input(vin: usize, input: &TxIn) -> Result<(), NonStandard> {
     Ok(())
 }
 
-fn check_outputs(outputs: &[TxOut]) -> Result<(), NonStandard> {
+fn check_outputs(outputs: &[TxOut], params: &ChainParams) -> Result<(), NonStandard> {
+    // How much data does not matter: a transaction with more than `-datacarriersize` allows (100,000) is too heavy.
     let mut data = None;
     for (vout, output) in outputs.iter().enumerate() {
         let script = &output.script_pubkey;
-        if is_data(script) {
-            if script.len() > MAX_DATA_SCRIPT_SIZE {
-                return Err(NonStandard::DataSize { vout, size: script.len() });
+        match Form::of(script.as_bytes()) {
+            Form::Data => {
+                // As `-multi_data_permitted` by default.
+                if let Some(first) = data.replace(vout).filter(|_| !params.enforce_pak) {
+                    return Err(NonStandard::MultipleData { first, second: vout });
+                }
             }
-            if let Some(first) = data.replace(vout) {
-                return Err(NonStandard::MultipleData { first, second: vout });
+            Form::Other => return Err(NonStandard::OutputScript { vout, script: script.clone() }),
+            Form::Multisig { keys } if keys > MAX_BARE_MULTISIG_KEYS => {
+                return Err(NonStandard::OutputScript { vout, script: script.clone() });
             }
-        } else if !is_standard_output(script) {
-            return Err(NonStandard::OutputScript { vout, script: script.clone() });
+            _ => {}
         }
     }
     Ok(())
-}
-
-fn is_data(script: &Script) -> bool {
-    script
-        .as_bytes()
-        .split_first()
-        .is_some_and(|(first, rest)| *first == OP_RETURN && is_push_only(&Script::from(rest.to_vec())))
-}
-
-/// Fees have an empty script; a script of a lone `OP_TRUE` is anybody's.
-fn is_standard_output(script: &Script) -> bool {
-    script.is_empty()
-        || script.as_bytes() == [OP_TRUE]
-        || script.is_p2pkh()
-        || script.is_p2pk()
-        || script.is_p2sh()
-        || script.is_v0_p2wpkh()
-        || script.is_v0_p2wsh()
-        || (script.is_witness_program() && script.as_bytes().first() != Some(&0))
-        || Multisig::parse(script).is_some_and(|multisig| multisig.keys.len() <= MAX_BARE_MULTISIG_KEYS)
 }
 
 fn is_push_only(script: &Script) -> bool {

@@ -7,8 +7,9 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use aquifer_assets::primitives::Transaction;
 use aquifer_assets::state::Effects;
-use elements::{OutPoint, Transaction, Txid};
+use elements::{OutPoint, Txid};
 
 use super::error::Contested;
 use super::eviction::Floor;
@@ -160,7 +161,7 @@ impl Pool {
 
     /// Waiting transactions whose outputs this one spends.
     pub(super) fn parents<'a>(&'a self, transaction: &'a Transaction) -> impl Iterator<Item = Txid> + 'a {
-        let spends = transaction.input.iter().filter(|input| !input.is_pegin());
+        let spends = transaction.input.iter().filter(|input| !input.is_pegin);
         spends.map(|input| input.previous_output.txid).filter(|txid| self.entries.contains_key(txid))
     }
 

@@ -3,11 +3,13 @@
 
 use std::collections::HashSet;
 
-use elements::{Transaction, Txid};
+use elements::Txid;
 
 use super::error::MempoolError;
 use super::policy::{INCREMENTAL_FEE_RATE_SAT_PER_KVB, fee_at};
 use super::pool::{FeeRate, Pool, Totals};
+
+use aquifer_assets::primitives::Transaction;
 
 /// Waiting transactions that one replacement may push out.
 pub const MAX_REPLACED: usize = 100;
@@ -128,7 +130,7 @@ impl Replacement {
         let replaced_entries = replacement.direct.iter().filter_map(|txid| pool.entries.get(txid));
         let spent_before: HashSet<Txid> =
             replaced_entries.flat_map(|entry| pool.parents(&entry.transaction).collect::<Vec<_>>()).collect();
-        for (vin, input) in transaction.input.iter().enumerate().filter(|(_, input)| !input.is_pegin()) {
+        for (vin, input) in transaction.input.iter().enumerate().filter(|(_, input)| !input.is_pegin) {
             let parent = input.previous_output.txid;
             if pool.entries.contains_key(&parent) && !spent_before.contains(&parent) {
                 return Err(ReplacementError::NewUnconfirmed { vin, parent }.into());

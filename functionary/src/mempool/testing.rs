@@ -8,18 +8,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aquifer_assets::block::{Template, build_block};
 use aquifer_assets::chain::{ChainParams, Federation};
 use aquifer_assets::peg::PegoutRequest;
+use aquifer_assets::primitives::{Nonce, Transaction, TxIn, TxOut, TxOutWitness, Witness};
 use aquifer_assets::script::SighashData;
 use aquifer_assets::state::{Coin, DynafedEntries, Effects, PeginClaim};
 use aquifer_federation::roster::MemberIndex;
 use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
 use bitcoin::hashes::Hash as _;
-use elements::confidential::{Asset, AssetBlindingFactor, Nonce, Value, ValueBlindingFactor};
+use elements::confidential::{Asset, AssetBlindingFactor, Value, ValueBlindingFactor};
 use elements::secp256k1_zkp::{Message, SECP256K1, SecretKey};
 use elements::sighash::SighashCache;
-use elements::{
-    AssetId, EcdsaSighashType, LockTime, OutPoint, Script, Sequence, Transaction, TxIn, TxOut, TxOutSecrets,
-    TxOutWitness, Txid, Witness,
-};
+use elements::{AssetId, EcdsaSighashType, LockTime, OutPoint, Script, Sequence, TxOutSecrets, Txid};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use tempfile::TempDir;
@@ -247,7 +245,7 @@ impl World {
     pub(super) fn pay_hidden(&mut self, input: (OutPoint, u64), fee_sat: u64) -> Transaction {
         let asset = self.asset();
         let shown = |value| TxOutSecrets::new(asset, AssetBlindingFactor::zero(), value, ValueBlindingFactor::zero());
-        let (output, ..) = TxOut::new_last_confidential(
+        let (output, ..) = elements::TxOut::new_last_confidential(
             &mut self.rng,
             SECP256K1,
             input.1 - fee_sat,
@@ -259,7 +257,7 @@ impl World {
         )
         .unwrap();
         let mut transaction = self.pay(&[input], 1, fee_sat, FIXED);
-        transaction.output[0] = output;
+        transaction.output[0] = TxOut::from(&output);
         sign(transaction, &[input])
     }
 }
@@ -281,8 +279,9 @@ impl World {
 
 /// Signs anew, whatever has been changed.
 pub(super) fn sign(mut transaction: Transaction, inputs: &[(OutPoint, u64)]) -> Transaction {
+    let theirs = elements::Transaction::try_from(&transaction).unwrap();
     for (vin, (_, value)) in inputs.iter().enumerate() {
-        let digest = SighashCache::new(&transaction).segwitv0_sighash(
+        let digest = SighashCache::new(&theirs).segwitv0_sighash(
             vin,
             &script_code(),
             Value::Explicit(*value),

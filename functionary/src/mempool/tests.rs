@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use elements::confidential::{Asset, Value};
-use elements::{AssetId, OutPoint, Script, Sequence, Transaction, Txid};
+use elements::{AssetId, OutPoint, Script, Sequence, Txid};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,8 @@ use super::keeper::Keeper;
 use super::pool::Totals;
 use super::testing::{COIN_SAT, FIXED, REPLACEABLE, World, coin, output_of, own_script, sign};
 use super::*;
+
+use aquifer_assets::primitives::Transaction;
 
 const HOUR_S: u32 = 3_600;
 
@@ -91,26 +93,30 @@ fn forms_that_are_not_relayed_are_refused_by_name() {
         assert!(world.pool.is_empty() && !error.is_temporary());
         error.name()
     };
-    let data =
-        |length: usize| Script::from([vec![0x6a, 0x4c, u8::try_from(length).unwrap()], vec![1; length]].concat());
+    let data = |length: u16| {
+        let push = [vec![0x6a, 0x4d], length.to_le_bytes().to_vec(), vec![1; usize::from(length)]].concat();
+        Script::from(push)
+    };
     assert_eq!(refused(&|tx| tx.version = 3), "nonstandard-version");
     assert_eq!(refused(&|tx| tx.version = 0), "nonstandard-version");
-    assert_eq!(refused(&|tx| tx.output[0].script_pubkey = data(81)), "data-size");
     assert_eq!(
         refused(&|tx| tx.output[..2].iter_mut().for_each(|output| output.script_pubkey = data(80))),
         "multiple-data-outputs"
     );
     assert_eq!(refused(&|tx| tx.output[0].script_pubkey = Script::from(vec![0x52, 0x93])), "nonstandard-output");
+    assert_eq!(refused(&|tx| tx.output[0].script_pubkey = Script::from(vec![0x51])), "nonstandard-output");
+    let four_keys = [vec![0x51], [vec![33, 2], vec![7; 32]].concat().repeat(4), vec![0x54, 0xae]].concat();
+    assert_eq!(refused(&|tx| tx.output[0].script_pubkey = Script::from(four_keys.clone())), "nonstandard-output");
     // A push that is cut short makes no data output.
     assert_eq!(refused(&|tx| tx.output[0].script_pubkey = Script::from(vec![0x6a, 5, 1])), "nonstandard-output");
     assert_eq!(refused(&|tx| tx.output[0].script_pubkey = Script::from(vec![0, 2, 1, 1])), "nonstandard-output");
     assert_eq!(refused(&|tx| tx.input[0].script_sig = Script::from(vec![0x61])), "script-sig-not-push-only");
     assert_eq!(refused(&|tx| tx.input[0].script_sig = Script::from(vec![0x51; 1_651])), "script-sig-size");
     assert_eq!(refused(&|tx| tx.output.extend(vec![tx.output[0].clone(); 1_600])), "too-heavy");
-    let mut longest = world.pay(&[coin(0)], 2, 1_000, FIXED);
-    longest.output[0].script_pubkey = data(80);
+    let mut longest = world.pay(&[coin(0)], 2, 10_000, FIXED);
+    longest.output[0].script_pubkey = data(60_000);
     longest.output[0].value = Value::Explicit(1);
-    longest.output[1].value = Value::Explicit(COIN_SAT - 1_001);
+    longest.output[1].value = Value::Explicit(COIN_SAT - 10_001);
     world.pool.submit(sign(longest, &[coin(0)])).unwrap();
 }
 
@@ -129,10 +135,10 @@ fn dust_is_judged_in_the_policy_asset_alone() {
     };
     // 66 bytes of output and 67 to spend it: 13.3 sat at 100 sat/kvB.
     paid(&mut transaction, 14);
-    policy::check_form(&transaction, world.asset()).unwrap();
+    policy::check_form(&transaction, &world.pool.params).unwrap();
     paid(&mut transaction, 13);
     transaction.output[1].asset = Asset::Explicit(AssetId::from_byte_array([5; 32]));
-    policy::check_form(&transaction, world.asset()).unwrap();
+    policy::check_form(&transaction, &world.pool.params).unwrap();
 }
 
 #[test]
@@ -143,7 +149,7 @@ fn a_spend_with_an_undefined_hash_type_is_valid_and_not_relayed() {
         |error| {
             assert_eq!(
                 (error.name(), error.elements_reason()),
-                ("nonstandard-spend", Some("bad-txns-nonstandard-inputs"))
+                ("nonstandard-spend", Some("mempool-script-verify-flag-failed"))
             )
         },
         |admission| panic!("{admission:?}"),

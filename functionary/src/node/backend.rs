@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use aquifer_assets::block::merkle_branch;
 use aquifer_assets::chain::ChainParams;
+use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_federation::federation::Federation;
 use aquifer_federation::roster::MemberIndex;
 use aquifer_federation::treasury::{park_reason, plan};
 use aquifer_proto::peer::{PeerMessage, peer_message::Kind};
-use elements::encode::{deserialize, serialize};
-use elements::{AssetId, Block, OutPoint, Script, Transaction, Txid};
+use elements::encode::serialize;
+use elements::{AssetId, OutPoint, Script, Txid};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -98,7 +99,7 @@ impl NodeBackend {
     ) -> Result<Option<ProvenTransaction>, BackendError> {
         let Some(place) = snapshot.place(txid)? else { return Ok(None) };
         let stored = snapshot.block(place.height)?.ok_or_else(|| BackendError(format!("no block {}", place.height)))?;
-        let block: Block = deserialize(&stored.block).map_err(backend_error)?;
+        let block = Block::decode(stored.block).map_err(backend_error)?;
         let position = usize::try_from(place.position).map_err(backend_error)?;
         let transaction =
             block.txdata.get(position).ok_or_else(|| BackendError(format!("{txid} is not in its block")))?;
@@ -122,7 +123,7 @@ impl NodeBackend {
             return Ok(waiting.iter().map(|request| (request.outpoint, reason.clone())).collect());
         }
         let fee_rate = self.parts.parent.fee_rate_sat_per_kvb().map_err(backend_error)?;
-        let planning = plan(&self.parts.params, &snapshot.treasury_coins()?, &waiting, fee_rate);
+        let planning = plan(&self.parts.federation.treasury, &snapshot.treasury_coins()?, &waiting, fee_rate);
         let mut reasons: BTreeMap<OutPoint, String> =
             planning.waiting.iter().map(|left| (left.request, left.reason.to_string())).collect();
         for paid in planning.batch.iter().flat_map(|batch| &batch.paid) {
@@ -152,7 +153,7 @@ impl NodeBackend {
             confirmations: 0,
         };
         let Some(paid) = stored.batch else {
-            match park_reason(&self.parts.params, request) {
+            match park_reason(&self.parts.federation.treasury, request) {
                 Some(reason) => {
                     pegout.state = PegoutState::Parked;
                     pegout.reason = reason.to_string();

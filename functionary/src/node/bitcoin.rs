@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
+use aquifer_federation::treasury::{BatchPlan, Treasury, TreasuryCoin};
 
 use crate::chain::parent::{BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord};
 use crate::parent::Parent;
@@ -16,12 +15,12 @@ use crate::peg::{PegoutDriver, judge_batch, propose_batch};
 pub(super) struct BitcoinParent {
     parent: Parent,
     driver: PegoutDriver,
-    params: Arc<ChainParams>,
+    treasury: Arc<Treasury>,
 }
 
 impl BitcoinParent {
-    pub(super) fn new(parent: Parent, driver: PegoutDriver, params: Arc<ChainParams>) -> Self {
-        Self { parent, driver, params }
+    pub(super) fn new(parent: Parent, driver: PegoutDriver, treasury: Arc<Treasury>) -> Self {
+        Self { parent, driver, treasury }
     }
 }
 
@@ -31,7 +30,7 @@ impl ParentChain for BitcoinParent {
     }
 
     fn propose_batch(&self, coins: &[TreasuryCoin], waiting: &[PegoutRequest]) -> Option<BatchPlan> {
-        propose_batch(&self.parent, &self.params, coins, waiting)
+        propose_batch(&self.parent, &self.treasury, coins, waiting)
     }
 
     fn judge_batch(
@@ -41,7 +40,7 @@ impl ParentChain for BitcoinParent {
         waiting: &[PegoutRequest],
     ) -> BatchVerdict {
         let coins = coins.iter().map(|coin| (coin.outpoint, coin.clone())).collect();
-        judge_batch(&self.parent, &self.params, batch, &coins, waiting)
+        judge_batch(&self.parent, &self.treasury, batch, &coins, waiting)
     }
 
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError> {

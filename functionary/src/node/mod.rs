@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use aquifer_federation::consensus::Timeouts;
 use aquifer_proto::peer::{PeerMessage, peer_message::Kind};
+use bytes::Bytes;
 use elements::Script;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -95,8 +96,9 @@ pub enum NodeError {
 pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Handle::current();
     let data = &config.data;
-    let FederationMember { member, share, federation, index: me } = FederationMember::load(config)?;
+    let FederationMember { member, share, federation, index: me, .. } = FederationMember::load(config)?;
     let params = Arc::new(federation.params.clone());
+    let treasury = Arc::new(federation.treasury.clone());
     let settings = federation.roster.settings().clone();
 
     let gate: Arc<dyn crate::store::Gate> = Arc::new(OpenGate);
@@ -113,13 +115,14 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let (parent, following) = Parent::start(parent_config, Arc::clone(&params), &data.database("parent"), &runtime)?;
     let driver_config = DriverConfig {
         roster: federation.roster.clone(),
+        treasury: federation.treasury.clone(),
         me,
         peg_key: member.keys.peg,
         poll_interval: PARENT_POLL_INTERVAL,
     };
     let (driver, driving) = PegoutDriver::start(driver_config, parent.clone(), &runtime);
     let bitcoin: Arc<dyn ParentChain> =
-        Arc::new(bitcoin::BitcoinParent::new(parent.clone(), driver.clone(), Arc::clone(&params)));
+        Arc::new(bitcoin::BitcoinParent::new(parent.clone(), driver.clone(), Arc::clone(&treasury)));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mempool = Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&bitcoin))
         .with_clock(Arc::clone(&clock))
@@ -157,6 +160,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let (oversight, feeding) = Oversight::start(config, params.genesis_hash(), &reader, &status)?;
     let judge = Judge {
         params: Arc::clone(&params),
+        treasury,
         ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
         parent: bitcoin,
@@ -290,7 +294,8 @@ async fn pump(
         let (from, bytes, mempool, peers) = (*from, bytes.clone(), Arc::clone(mempool), peers.clone());
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let transaction = match aquifer_assets::transaction::decode(&bytes) {
+            // The mempool keeps the bytes; the buffer of the connection, which is larger, must not stay with them.
+            let transaction = match aquifer_assets::transaction::decode(Bytes::copy_from_slice(&bytes)) {
                 Ok(transaction) => transaction,
                 Err(error) => return peers.disconnect(from, &format!("a transaction: {error}")),
             };

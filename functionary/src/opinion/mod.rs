@@ -20,8 +20,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use aquifer_assets::primitives::Block;
+use elements::BlockHash;
 use elements::encode::serialize;
-use elements::{Block, BlockHash};
 use tokio::sync::watch;
 
 use self::client::{Elementsd, OtherNode, Submitted, Tested};

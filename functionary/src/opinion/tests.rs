@@ -54,7 +54,7 @@ impl Theirs {
     }
 
     fn refusal(&self, bytes: &[u8]) -> (BlockHash, BlockHash, Option<String>) {
-        let block: Block = elements::encode::deserialize(bytes).unwrap();
+        let block = Block::decode(bytes.to_vec()).unwrap();
         let hash = block.block_hash();
         (hash, block.header.prev_blockhash, self.refuses.lock().unwrap().get(&hash).cloned())
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use aquifer_assets::chain::ChainParams;
 use aquifer_federation::roster::{MemberIndex, Roster};
-use aquifer_federation::treasury::{TreasuryCoin, finalize_batch, sign_batch, verify_batch_signatures};
+use aquifer_federation::treasury::{
+    Signed, Treasury, TreasuryCoin, finalize_batch, sign_batch, verify_batch_signatures,
+};
 use bitcoin::secp256k1::SecretKey;
 use bitcoin::{BlockHash, Transaction, Txid};
 use tokio::sync::{Notify, watch};
@@ -135,6 +137,8 @@ pub enum PegoutError {
 pub struct DriverConfig {
     /// The members.
     pub roster: Roster,
+    /// What they hold the bitcoin with.
+    pub treasury: Treasury,
     /// This member.
     pub me: MemberIndex,
     /// Its peg key.
@@ -246,12 +250,13 @@ impl PegoutDriver {
     ///
     /// The signatures could not be recorded; the ledger contradicts itself.
     pub fn sign(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
-        let DriverConfig { me, peg_key, .. } = &self.shared.config;
+        let DriverConfig { me, peg_key, treasury, .. } = &self.shared.config;
         let (height, txid) = (batch.height, batch.transaction.compute_txid());
         let failed = |reason: String| PegoutError::Record { height, reason };
         // Before anything is signed: is this the batch that is known?
         self.entry(batch.clone(), |_| Ok(()))?;
-        let made = sign_batch(peg_key, &batch.transaction, &batch.coins).map_err(|error| failed(error.to_string()))?;
+        let made = sign_batch(treasury, peg_key, &batch.transaction, &batch.coins, Signed::Everything)
+            .map_err(|error| failed(error.to_string()))?;
         let signatures = record.record_batch(height, &txid, made).map_err(|error| failed(error.to_string()))?;
         let kept = self.shared.parent.kept_batch(height)?.map(|kept| kept.transaction);
         self.entry(batch, |entry| {
@@ -287,7 +292,8 @@ impl PegoutDriver {
             if batch.signatures.contains_key(&member) {
                 return Ok(Shares::Known);
             }
-            verify_batch_signatures(&card.peg_key, &batch.unsigned, &batch.coins, &signatures)
+            let treasury = &self.shared.config.treasury;
+            verify_batch_signatures(treasury, &card.peg_key, &batch.unsigned, &batch.coins, &signatures)
                 .map_err(|error| PegoutError::BadSignatures { member, height, reason: error.to_string() })?;
             batch.signatures.insert(member, signatures);
             self.assemble(height, batch)?;
@@ -299,12 +305,13 @@ impl PegoutDriver {
 
     /// Puts the transaction together as soon as enough members have signed, this one among them, and keeps it.
     fn assemble(&self, height: u32, batch: &mut Batch) -> Result<(), PegoutError> {
-        let Shared { config, params, .. } = self.shared.as_ref();
+        let config = &self.shared.config;
         let signed_by_us = batch.signatures.contains_key(&config.me);
         if batch.signed.is_some() || !signed_by_us || batch.signatures.len() < config.roster.threshold() {
             return Ok(());
         }
-        let signed = finalize_batch(params, &batch.unsigned, &batch.coins, &batch.signatures)
+        let key_spends = BTreeMap::new();
+        let signed = finalize_batch(&config.treasury, &batch.unsigned, &batch.coins, &batch.signatures, &key_spends)
             .filter(|signed| signed.compute_txid() == batch.txid)
             .ok_or(PegoutError::Assembly(height))?;
         self.shared.parent.keep_batch(&SignedBatch { height, transaction: signed.clone() })?;

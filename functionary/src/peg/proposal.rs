@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::PegoutRequest;
-use aquifer_federation::treasury::{BatchError, BatchPlan, FeeRateBounds, TreasuryCoin, check_batch, plan_batch};
+use aquifer_federation::treasury::{
+    BatchError, BatchPlan, FeeRateBounds, Treasury, TreasuryCoin, check_batch, plan_batch,
+};
 use bitcoin::{OutPoint, Transaction};
 
 use crate::parent::{Parent, ParentError};
@@ -26,14 +27,14 @@ pub enum BatchVerdict {
 /// oldest first. Asks bitcoind and may block.
 pub fn propose_batch(
     parent: &Parent,
-    params: &ChainParams,
+    treasury: &Treasury,
     coins: &[TreasuryCoin],
     pending: &[PegoutRequest],
 ) -> Option<BatchPlan> {
     if pending.is_empty() {
         return None;
     }
-    match plan_with_confirmed_coins(parent, params, coins, pending) {
+    match plan_with_confirmed_coins(parent, treasury, coins, pending) {
         Ok(plan) => plan,
         Err(error) => {
             tracing::debug!(%error, "no batch is proposed");
@@ -46,7 +47,7 @@ pub fn propose_batch(
 /// only coins that matter are asked about.
 fn plan_with_confirmed_coins(
     parent: &Parent,
-    params: &ChainParams,
+    treasury: &Treasury,
     coins: &[TreasuryCoin],
     pending: &[PegoutRequest],
 ) -> Result<Option<BatchPlan>, ParentError> {
@@ -54,7 +55,7 @@ fn plan_with_confirmed_coins(
     let mut usable = coins.to_vec();
     let mut confirmed = BTreeSet::new();
     loop {
-        let Some(plan) = plan_batch(params, &usable, pending, fee_rate) else { return Ok(None) };
+        let Some(plan) = plan_batch(treasury, &usable, pending, fee_rate) else { return Ok(None) };
         let mut missing = BTreeSet::new();
         for input in &plan.inputs {
             if confirmed.contains(input) {
@@ -78,17 +79,17 @@ fn plan_with_confirmed_coins(
 /// Asks bitcoind and may block.
 pub fn judge_batch(
     parent: &Parent,
-    params: &ChainParams,
+    treasury: &Treasury,
     transaction: &Transaction,
     coins: &BTreeMap<OutPoint, TreasuryCoin>,
     pending: &[PegoutRequest],
 ) -> BatchVerdict {
     // Fees aside, a batch is right or wrong whatever bitcoind says.
-    let plan = match check_batch(params, coins, pending, transaction, &FeeRateBounds::HARD_LIMITS) {
+    let plan = match check_batch(treasury, coins, pending, transaction, &FeeRateBounds::HARD_LIMITS) {
         Ok(plan) => plan,
         // Whether another coin could have been spent depends on which are confirmed.
         Err(BatchError::SmallChange(_)) => {
-            match check_with_confirmed_coins(parent, params, transaction, coins, pending) {
+            match check_with_confirmed_coins(parent, treasury, transaction, coins, pending) {
                 Ok(Ok(plan)) => plan,
                 Ok(Err(error)) => return BatchVerdict::Bad(error.to_string()),
                 Err(error) => return BatchVerdict::Unknown(error.to_string()),
@@ -101,7 +102,7 @@ pub fn judge_batch(
 
 fn check_with_confirmed_coins(
     parent: &Parent,
-    params: &ChainParams,
+    treasury: &Treasury,
     transaction: &Transaction,
     coins: &BTreeMap<OutPoint, TreasuryCoin>,
     pending: &[PegoutRequest],
@@ -112,14 +113,14 @@ fn check_with_confirmed_coins(
             usable.insert(*outpoint, coin.clone());
         }
     }
-    Ok(check_batch(params, &usable, pending, transaction, &FeeRateBounds::HARD_LIMITS))
+    Ok(check_batch(treasury, &usable, pending, transaction, &FeeRateBounds::HARD_LIMITS))
 }
 
 fn judge_against_bitcoind(parent: &Parent, plan: BatchPlan) -> Result<BatchVerdict, ParentError> {
     let estimate = parent.fee_rate_sat_per_kvb()?;
     let offered = plan.fee_rate_sat_per_kvb;
     // Estimates differ between members: a fee rate out of bounds is a difference of opinion, not a broken rule.
-    if !FeeRateBounds::around(estimate).contains(offered) {
+    if !plan.has_fee_within(&FeeRateBounds::around(estimate)) {
         return Ok(BatchVerdict::Unknown(format!(
             "its fee rate of {offered} sat/kvB is too far from this member's estimate, {estimate} sat/kvB"
         )));

@@ -1,7 +1,8 @@
 //! Commitments and witnesses of blocks, to be put right after a change.
 
 use aquifer_assets::block::{merkle_root, witness_commitment};
-use elements::{Block, BlockExtData, Script, Transaction, Txid};
+use aquifer_assets::primitives::{Block, Transaction};
+use elements::{BlockExtData, Script, Txid};
 
 /// What the output script of a witness commitment begins with (BIP 141).
 const COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];

@@ -1,9 +1,11 @@
 //! A chain of a federation, driven by hand: the ledger, the mempool and the judge of one member, and the keys of all.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use aquifer_assets::block::{BlockError, Template, build_block, check_block_signatures};
+use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_assets::state::DynafedEntries;
 use aquifer_assets::transaction::{TxError, decode, fee_in};
 use aquifer_federation::blocksign::{assemble_witness, sign_header};
@@ -11,13 +13,13 @@ use aquifer_federation::certificate::{Statement, combine, sign_share};
 use aquifer_federation::roster::MemberIndex;
 use aquifer_functionary::chain::SystemClock;
 use aquifer_functionary::chain::body::Body;
-use aquifer_functionary::chain::judge::{BadBlock, Judge, Scrutiny, Verdict};
+use aquifer_functionary::chain::judge::{BadBlock, Examined, Judge, Scrutiny, Verdict};
 use aquifer_functionary::chain::parent::{DepthVerdict, ParentChain};
 use aquifer_functionary::mempool::{Admission, Mempool, MempoolError};
 use aquifer_functionary::store::OpenGate;
-use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore, NewBlock};
+use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore};
 use elements::encode::serialize;
-use elements::{AssetId, Block, Script, Transaction};
+use elements::{AssetId, Script};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 
@@ -30,9 +32,9 @@ const MEMBERS: u16 = 4;
 /// Between two blocks, in seconds.
 const SPACING_SECONDS: u32 = 60;
 /// Fee of the transactions made here, in satoshi.
-const FEE_SAT: u64 = 1_000;
+pub const FEE_SAT: u64 = 1_000;
 
-/// Why a member does not vote for a block.
+/// Why a member does not vote for a block, or does not connect it.
 #[derive(Debug)]
 pub enum Refusal {
     /// A transaction in it breaks a rule.
@@ -46,6 +48,17 @@ pub enum Refusal {
     Block(BadBlock),
     /// No verdict now.
     NotNow(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Transaction { position, reason } => write!(f, "{}@{position}: {reason}", reason.name()),
+            Refusal::Block(BadBlock::Block(error)) => write!(f, "{}: {error}", error.name()),
+            Refusal::Block(error) => error.fmt(f),
+            Refusal::NotNow(reason) => f.write_str(reason),
+        }
+    }
 }
 
 fn refusal_in(verdict: Verdict) -> Option<Refusal> {
@@ -80,8 +93,11 @@ impl Chain {
     /// # Errors
     /// If the temporary folder cannot be used.
     pub fn new(seed: u64) -> Result<Self, ForgeError> {
+        let founded = Founded::new(MEMBERS, &mut ChaCha20Rng::seed_from_u64(seed));
+        let founded = founded.map_err(|error| ForgeError::Ceremony(error.to_string()))?;
+        // A stream of its own, so that what is made does not depend on how much randomness the ceremony takes.
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let founded = Founded::new(MEMBERS, &mut rng).map_err(|error| ForgeError::Ceremony(error.to_string()))?;
+        rng.set_stream(1);
         let params = Arc::new(founded.federation.params.clone());
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("ledger.db");
@@ -92,6 +108,7 @@ impl Chain {
         let judge = Judge {
             mempool: Arc::new(Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&parent))),
             params,
+            treasury: Arc::new(founded.federation.treasury.clone()),
             ledger: reader,
             parent,
             clock: Arc::new(SystemClock),
@@ -225,7 +242,16 @@ impl Chain {
         if let Err(error) = check_block_signatures(&*self.judge.federation()?, &block.header) {
             return Err(ForgeError::Seal { height: block.header.height, reason: error.to_string() });
         }
-        Ok(refusal_in(self.judge.examine(Body { block, batch: None }, Scrutiny::ChainOnly)?))
+        self.refusal_when_final(&block)
+    }
+
+    /// What a member that was away says of a block, if it does not connect it although it takes the signatures for good.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn refusal_when_final(&self, block: &Block) -> Result<Option<Refusal>, ForgeError> {
+        let body = Body { block: block.clone(), batch: None };
+        Ok(refusal_in(self.judge.examine(body, Scrutiny::ChainOnly)?))
     }
 
     /// Submits the bytes of a transaction to a member on the tip in whose mempool nothing waits.
@@ -235,7 +261,7 @@ impl Chain {
     pub fn submit(&self, transaction: &Transaction) -> Result<Admission, MempoolError> {
         let Judge { params, ledger, parent, .. } = &self.judge;
         let mempool = Mempool::new((**params).clone(), Arc::clone(ledger), Arc::clone(parent));
-        mempool.submit(decode(&serialize(transaction))?)
+        mempool.submit(decode(serialize(transaction))?)
     }
 
     /// Adds a block of these transactions: judged, signed and certified by k members, and stored.
@@ -244,25 +270,33 @@ impl Chain {
     /// [`ForgeError::Refused`] if it is not valid.
     pub fn extend(&mut self, transactions: Vec<Transaction>) -> Result<Block, ForgeError> {
         let block = self.propose(transactions)?;
+        let verdict = self.judge(&block)?;
+        let (block, certificate) = self.seal(block)?;
+        self.store(&block, &certificate, verdict)?;
+        Ok(block)
+    }
+
+    /// Adds a block that is final, whoever signed it, as a member does that was away.
+    ///
+    /// # Errors
+    /// [`ForgeError::Refused`] if the chain does not allow it.
+    pub fn follow(&mut self, block: &Block) -> Result<(), ForgeError> {
+        let body = Body { block: block.clone(), batch: None };
+        let verdict = self.judge.examine(body, Scrutiny::ChainOnly)?;
+        let (_, certificate) = self.seal(block.clone())?;
+        self.store(block, &certificate, verdict)
+    }
+
+    fn store(&mut self, block: &Block, certificate: &[u8], verdict: Verdict) -> Result<(), ForgeError> {
         let height = block.header.height;
-        let examined = match self.judge(&block)? {
+        let examined = match verdict {
             Verdict::Valid(examined) => examined,
             Verdict::Invalid(reason) => return Err(ForgeError::Refused { height, reason: reason.to_string() }),
             Verdict::NotNow(reason) => return Err(ForgeError::Refused { height, reason }),
         };
-        let (block, certificate) = self.seal(block)?;
-        let mut times = self.judge.ledger.snapshot()?.latest_times(10)?;
-        times.push(block.header.time);
-        times.sort_unstable();
-        self.ledger.connect(&NewBlock {
-            block: &block,
-            height,
-            median_time_past: times.get(times.len() / 2).copied().unwrap_or(block.header.time),
-            effects: &examined.effects,
-            certificate: &certificate,
-            batch: None,
-        })?;
-        Ok(block)
+        let examined = Examined { body: Body { block: block.clone(), batch: None }, ..*examined };
+        self.judge.connect(&mut self.ledger, &examined, certificate)?;
+        Ok(())
     }
 
     /// Signatures of a header by some members, in the order of the roster.

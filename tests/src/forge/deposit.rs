@@ -2,9 +2,10 @@
 
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::{deposit_programs, pegin_witness};
+use aquifer_assets::primitives::Witness;
 use bitcoin::hashes::Hash as _;
 use elements::confidential::{AssetBlindingFactor, ValueBlindingFactor};
-use elements::{OutPoint, PeginWitness, Script, TxOutSecrets, Txid};
+use elements::{OutPoint, Script, TxOutSecrets, Txid};
 
 use super::ForgeError;
 use super::payment::{Coin, Origin, Owner, explicit};
@@ -79,7 +80,7 @@ impl Deposit {
     ///
     /// # Errors
     /// [`ForgeError::Peg`] if its parts do not make a witness.
-    pub fn witness(&self, params: &ChainParams, amount_sat: u64) -> Result<PeginWitness, ForgeError> {
+    pub fn witness(&self, params: &ChainParams, amount_sat: u64) -> Result<Witness, ForgeError> {
         let raw = bitcoin::consensus::serialize(&self.transaction);
         Ok(pegin_witness(params, &self.owner.script(), amount_sat, &raw, &self.proof())?)
     }
@@ -95,7 +96,7 @@ impl Deposit {
 
     /// The deposit as an input that claims something else: what the witness says, and an amount and script that go with
     /// it.
-    pub fn coin_with(&self, params: &ChainParams, amount_sat: u64, witness: PeginWitness, script: &Script) -> Coin {
+    pub fn coin_with(&self, params: &ChainParams, amount_sat: u64, witness: Witness, script: &Script) -> Coin {
         let deposit = self.outpoint();
         let secrets = TxOutSecrets::new(
             params.pegged_asset(),

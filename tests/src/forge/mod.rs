@@ -16,7 +16,7 @@ mod proofs;
 mod served;
 
 pub use block::{commit_to_transactions, commit_to_witnesses, set_witness};
-pub use chain::{Chain, Refusal};
+pub use chain::{Chain, FEE_SAT, Refusal};
 pub use deposit::Deposit;
 pub use error::ForgeError;
 pub use parent::DepthTable;

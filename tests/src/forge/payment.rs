@@ -1,13 +1,11 @@
 //! Transactions of users: confidential or not, with issuances and peg-ins, signed for P2WPKH.
 
+use aquifer_assets::primitives::{Nonce, Transaction, TxIn, TxOut, TxOutWitness, Witness};
+use aquifer_assets::script::SighashData;
 use aquifer_assets::transaction::issued_assets;
-use elements::confidential::{Asset, AssetBlindingFactor, Nonce, Value, ValueBlindingFactor};
+use elements::confidential::{Asset, AssetBlindingFactor, Value, ValueBlindingFactor};
 use elements::issuance::{AssetBlindingNonce, AssetEntropy};
-use elements::sighash::SighashCache;
-use elements::{
-    AssetId, AssetIssuance, EcdsaSighashType, LockTime, OutPoint, PeginWitness, Script, Sequence, Transaction, TxIn,
-    TxOut, TxOutSecrets, TxOutWitness, Witness,
-};
+use elements::{AssetId, AssetIssuance, BlockHash, LockTime, OutPoint, Script, Sequence, TxOutSecrets};
 use rand_chacha::ChaCha20Rng;
 use secp256k1_zkp::{Message, SECP256K1, SecretKey};
 
@@ -16,6 +14,9 @@ use super::proofs::{commitment, generator, prove_range, prove_surjection};
 
 /// Minimum and bits of an honest range proof.
 const HONEST_RANGE: (u64, u8) = (1, 36);
+
+/// The hash type of an ordinary signature.
+const SIGHASH_ALL: u8 = 1;
 
 /// Somebody with one key, paid to P2WPKH.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub enum Origin {
     /// An output of the ledger.
     Output,
     /// A deposit, shown by this witness.
-    Deposit(Box<PeginWitness>),
+    Deposit(Box<Witness>),
 }
 
 /// Something that can be spent, with everything its owner knows.
@@ -230,6 +231,8 @@ impl Payment {
     }
 
     fn sign(&mut self) {
+        // Segwit version 0 signs neither the chain nor the outputs that are spent, but for their values.
+        let data = SighashData::new(&self.transaction, &[], BlockHash::from_byte_array([0; 32]));
         let signatures: Vec<Witness> = self
             .coins
             .iter()
@@ -238,15 +241,10 @@ impl Payment {
             .map(|(vin, coin)| {
                 let public = coin.owner.public();
                 let code = Script::new_p2pkh(&public.pubkey_hash());
-                let sighash = SighashCache::new(&self.transaction).segwitv0_sighash(
-                    vin,
-                    &code,
-                    coin.output.value,
-                    EcdsaSighashType::All,
-                );
-                let message = Message::from_digest(sighash.to_byte_array());
+                let digest = data.segwit_v0(vin, code.as_bytes(), &coin.output.value, SIGHASH_ALL);
+                let message = Message::from_digest(digest.unwrap_or_default());
                 let mut signature = SECP256K1.sign_ecdsa(&message, &coin.owner.key).serialize_der().to_vec();
-                signature.push(1);
+                signature.push(SIGHASH_ALL);
                 Witness::from_slice(&[signature, public.to_bytes()])
             })
             .collect();
@@ -328,7 +326,7 @@ fn outputs(
         if pay.shape == Shape::Confidential {
             output.asset = Asset::Confidential(generator(secrets));
             output.value = Value::Confidential(commitment(secrets));
-            output.nonce = Nonce::Confidential(SecretKey::new(rng).public_key(SECP256K1));
+            output.nonce = Nonce::from(SecretKey::new(rng).public_key(SECP256K1));
             output.witness.rangeproof = prove_range(rng, secrets, &pay.script, pay.range.0, pay.range.1)?;
             output.witness.surjection_proof = prove_surjection(rng, secrets, incoming)?;
         }

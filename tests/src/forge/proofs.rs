@@ -1,10 +1,12 @@
 //! Commitments and proofs from the secrets of an output.
 
-use elements::{RangeProof, Script, SurjectionProof, TxOutSecrets};
+use elements::{Script, TxOutSecrets};
 use rand_chacha::ChaCha20Rng;
 use secp256k1_zkp::{Generator, PedersenCommitment, SECP256K1, SecretKey};
 
 use super::ForgeError;
+
+use aquifer_assets::primitives::{RangeProof, SurjectionProof};
 
 pub(super) fn generator(secrets: &TxOutSecrets) -> Generator {
     Generator::new_blinded(SECP256K1, secrets.asset.into_tag(), secrets.asset_bf.into_inner())
@@ -26,7 +28,7 @@ pub fn prove_range(
     minimum: u64,
     bits: u8,
 ) -> Result<RangeProof, ForgeError> {
-    Ok(RangeProof::new(
+    let proof = secp256k1_zkp::RangeProof::new(
         SECP256K1,
         minimum,
         commitment(secrets),
@@ -38,7 +40,8 @@ pub fn prove_range(
         0,
         bits,
         generator(secrets),
-    )?)
+    )?;
+    Ok(proof.serialize().into())
 }
 
 /// Proves that the output's asset is one of those that go in.
@@ -51,5 +54,6 @@ pub fn prove_surjection(
     incoming: &[TxOutSecrets],
 ) -> Result<SurjectionProof, ForgeError> {
     let targets: Vec<_> = incoming.iter().map(|secrets| secrets.surjection_inputs(SECP256K1)).collect();
-    Ok(SurjectionProof::new(SECP256K1, rng, secrets.asset, secrets.asset_bf, &targets)?)
+    let proof = elements::SurjectionProof::new(SECP256K1, rng, secrets.asset, secrets.asset_bf, &targets)?;
+    Ok(SurjectionProof::from(&proof))
 }

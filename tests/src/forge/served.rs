@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aquifer_assets::chain::{Network, Server};
+use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_federation::federation::Federation;
 use aquifer_functionary::api::{
     Api, Asset, BackendError, ChainInfo, Deposits, HistoryEntry, LedgerBackend, Oversight, Pegout, ProvenTransaction,
@@ -15,7 +16,7 @@ use aquifer_functionary::peers::TlsIdentity;
 use aquifer_functionary::store::StoreError;
 use bitcoin::secp256k1::XOnlyPublicKey;
 use elements::encode::serialize;
-use elements::{AssetId, Block, BlockHash, OutPoint, Script, Transaction, Txid};
+use elements::{AssetId, BlockHash, OutPoint, Script, Txid};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

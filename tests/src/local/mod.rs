@@ -97,6 +97,7 @@ impl LocalFederation {
         let mempool = Arc::new(Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&parent)));
         let judge = Judge {
             params,
+            treasury: Arc::new(self.federation.treasury.clone()),
             ledger: reader,
             mempool,
             parent,

@@ -1,8 +1,9 @@
 //! Output scripts and how they are spent.
 
+use aquifer_assets::primitives::{Transaction, TxOut, Witness};
 use aquifer_assets::script::{Flags, NO_CODE_SEPARATOR, SighashData, TaprootHashType, TaprootLeaf, TaprootSpend};
 use bitcoin::hashes::{Hash as _, hash160, sha256};
-use elements::{BlockHash, Script, Transaction, TxOut, Witness};
+use elements::{BlockHash, Script};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use secp256k1_zkp::{Keypair, Message, SECP256K1, Scalar, SecretKey};
@@ -55,6 +56,8 @@ pub struct Lock {
     pub hash_type: u8,
     /// The annex of a Taproot spend.
     pub annex: Option<Vec<u8>>,
+    /// Blocks that CHECKSEQUENCEVERIFY in it asks for.
+    pub age: Option<u8>,
 }
 
 /// The secret key with a number.
@@ -98,12 +101,22 @@ impl Lock {
     /// A lock whose signatures sign everything.
     pub fn new(family: &'static str, wrap: Wrap, script: Vec<u8>, items: Vec<Item>) -> Self {
         let hash_type = if matches!(wrap, Wrap::Tapscript | Wrap::TaprootKey) { 0 } else { 1 };
-        Lock { family, wrap, script, items, hash_type, annex: None }
+        Lock { family, wrap, script, items, hash_type, annex: None, age: None }
     }
 
     /// What anybody can spend.
     pub fn open() -> Self {
         Lock::new("open", Wrap::P2wsh, vec![0x51], vec![])
+    }
+
+    /// Whether a spend of it is of a form that Elements relays, more or less.
+    pub(super) fn is_usual(&self) -> bool {
+        let known_hash_type = matches!(self.hash_type & !0xc0, 0..=3) && (self.hash_type != 0 || self.is_taproot());
+        known_hash_type && self.annex.is_none() && self.wrap != Wrap::Bare && self.family != "operations"
+    }
+
+    pub(super) fn is_taproot(&self) -> bool {
+        matches!(self.wrap, Wrap::Tapscript | Wrap::TaprootKey)
     }
 
     fn program(&self) -> Vec<u8> {

@@ -1,15 +1,24 @@
 //! One change in a transaction: before it is signed, so that only the changed thing is wrong, or in what is signed.
 
-use elements::confidential::{Asset, Nonce, Value};
+mod policy;
+mod wire;
+
+use elements::confidential::{Asset, Value};
 use elements::encode::{deserialize, serialize};
-use elements::{
-    AssetId, LockTime, OutPoint, RangeProof, Script, Sequence, SurjectionProof, Transaction, TxOut, Witness,
-};
+use elements::{AssetId, LockTime, OutPoint, Script, Sequence};
 use rand::Rng as _;
 use rand_chacha::ChaCha20Rng;
 
+use aquifer_assets::primitives::{Nonce, RangeProof, SurjectionProof, Transaction, TxOut, Witness};
+
 /// Changes before signing.
-pub(super) const BEFORE: [&str; 29] = [
+pub(super) const BEFORE: [&str; 35] = [
+    "nonce",
+    "output-script",
+    "data-output",
+    "dust",
+    "low-fee",
+    "same-spend",
     "amount",
     "no-rangeproof",
     "no-surjection",
@@ -41,8 +50,29 @@ pub(super) const BEFORE: [&str; 29] = [
     "same-output",
 ];
 /// Changes afterwards.
-pub(super) const AFTER: [&str; 7] =
-    ["witness-byte", "witness-less", "witness-more", "script-sig", "hash-type", "bytes", "witness-order"];
+pub(super) const AFTER: [&str; 12] = [
+    "witness-byte",
+    "witness-less",
+    "witness-more",
+    "script-sig",
+    "hash-type",
+    "bytes",
+    "witness-order",
+    "input-proof",
+    "output-proof",
+    "pegin-items",
+    "flags",
+    "index-bits",
+];
+
+/// The block that a case is judged for.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Moment {
+    /// Its height.
+    pub(super) height: u32,
+    /// The median time before it, in seconds since 1970.
+    pub(super) median_time_past: u32,
+}
 
 /// Any of them, sorted by index so that the choice is that of the seed.
 fn any<'a, T>(rng: &mut ChaCha20Rng, from: &'a mut [T]) -> Option<&'a mut T> {
@@ -56,9 +86,10 @@ fn flip(rng: &mut ChaCha20Rng, bytes: &mut [u8]) {
     }
 }
 
-fn flipped<T: elements::encode::Encodable + elements::encode::Decodable>(
+/// One bit of the encoding changed, if that is the encoding of something that the `elements` crate knows.
+fn flipped<T: elements::encode::Decodable>(
     rng: &mut ChaCha20Rng,
-    value: &T,
+    value: &impl elements::encode::Encodable,
 ) -> Option<T> {
     let mut bytes = serialize(value);
     flip(rng, &mut bytes);
@@ -84,7 +115,7 @@ fn bump(rng: &mut ChaCha20Rng, value: &mut Value) {
 }
 
 /// Makes a change of [`BEFORE`], where there is something to change.
-pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pegged: AssetId) {
+pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pegged: AssetId, moment: Moment) {
     let outputs = tx.output.len();
     let proofs: Vec<_> =
         tx.output.iter().map(|output| output.witness.clone()).filter(|proof| !proof.is_empty()).collect();
@@ -110,17 +141,17 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
                 .for_each(|o| o.witness.surjection_proof = other.surjection_proof.clone());
         }
         "rangeproof-byte" => {
-            if let Some(output) = any(rng, &mut hidden(tx))
-                && let Some(proof) = flipped(rng, &output.witness.rangeproof)
-            {
-                output.witness.rangeproof = proof;
+            if let Some(output) = any(rng, &mut hidden(tx)) {
+                let mut bytes = output.witness.rangeproof.as_bytes().to_vec();
+                flip(rng, &mut bytes);
+                output.witness.rangeproof = RangeProof::from(bytes);
             }
         }
         "surjection-byte" => {
-            if let Some(output) = any(rng, &mut hidden(tx))
-                && let Some(proof) = flipped(rng, &output.witness.surjection_proof)
-            {
-                output.witness.surjection_proof = proof;
+            if let Some(output) = any(rng, &mut hidden(tx)) {
+                let mut bytes = output.witness.surjection_proof.as_bytes().to_vec();
+                flip(rng, &mut bytes);
+                output.witness.surjection_proof = SurjectionProof::from(bytes);
             }
         }
         "script" => {
@@ -132,6 +163,7 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
             };
             any(rng, &mut tx.output).into_iter().for_each(|output| output.script_pubkey = script.clone());
         }
+        "nonce" => wire::nonce(rng, tx),
         "null-nonce" => any(rng, &mut hidden(tx)).into_iter().for_each(|output| output.nonce = Nonce::Null),
         "swap-values" | "swap-assets" | "same-output" => {
             if let (Some(output), Some(copy)) = (tx.output.get_mut(one), copy) {
@@ -150,10 +182,27 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
             last.for_each(|output| output.witness.surjection_proof = other.surjection_proof.clone());
         }
         "version" => tx.version = [0, 1, 3, u32::MAX].get(rng.gen_range(0..4)).copied().unwrap_or(1),
-        "locktime" => tx.lock_time = LockTime::from_consensus(rng.gen_range(0..20)),
+        "locktime" => {
+            let border = if rng.gen_bool(0.5) { moment.height } else { moment.median_time_past };
+            let lock_time = border.saturating_add(1).saturating_sub(rng.gen_range(0..4));
+            tx.lock_time = LockTime::from_consensus(lock_time);
+        }
+        "output-script" | "data-output" | "dust" | "low-fee" => policy::change(name, rng, tx, pegged),
         "sequence" => {
-            let sequence = [0, 1, 2, 5, 0x40_0000, 0x40_0001, 0x8000_0000, u32::MAX].get(rng.gen_range(0..8)).copied();
-            any(rng, &mut tx.input).into_iter().for_each(|input| input.sequence = Sequence(sequence.unwrap_or(0)));
+            let sequence = match rng.gen_range(0..4) {
+                0 => [0x8000_0000, 0xffff_fffd, 0xffff_fffe, u32::MAX].get(rng.gen_range(0..4)).copied().unwrap_or(0),
+                // Spans of 512 seconds; the blocks are a minute apart.
+                1 => 0x40_0000 | rng.gen_range(0..4),
+                // Bits without a meaning.
+                2 => 0x3f_0000 | rng.gen_range(0..12),
+                _ => rng.gen_range(0..24),
+            };
+            any(rng, &mut tx.input).into_iter().for_each(|input| input.sequence = Sequence(sequence));
+        }
+        "same-spend" => {
+            if let (Some(first), Some(last)) = (tx.input.first().cloned(), tx.input.last_mut()) {
+                last.previous_output = first.previous_output;
+            }
         }
         "same-input" => {
             if let Some(input) = tx.input.first().cloned() {
@@ -197,13 +246,12 @@ pub(super) fn before(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction, pe
         }
         "pegin-flag" => any(rng, &mut tx.input).into_iter().for_each(|input| input.is_pegin = !input.is_pegin),
         "pegin-witness" => {
-            let index = rng.gen_range(0..6);
             for input in tx.input.iter_mut().filter(|input| input.is_pegin) {
-                if let Some(witness) = flipped(rng, &input.witness.pegin_witness) {
-                    input.witness.pegin_witness = witness;
-                }
+                let mut items = input.witness.pegin_witness.to_vec();
+                any(rng, &mut items).into_iter().for_each(|item| flip(rng, item));
+                input.witness.pegin_witness = Witness::from_slice(&items);
             }
-            if index == 0 {
+            if rng.gen_bool(0.2) {
                 tx.input
                     .iter_mut()
                     .for_each(|input| input.previous_output = OutPoint::new(input.previous_output.txid, 0));
@@ -248,16 +296,28 @@ pub(super) fn after(name: &str, rng: &mut ChaCha20Rng, tx: &mut Transaction) -> 
         }
         input.witness.script_witness = Witness::from_slice(&witness);
     }
+    if matches!(name, "input-proof" | "output-proof" | "pegin-items") {
+        wire::witness(name, rng, tx);
+    }
     let mut bytes = serialize(tx);
+    if matches!(name, "flags" | "index-bits") {
+        wire::flags(name, rng, &mut bytes);
+    }
     if name == "bytes" {
-        let position = rng.gen_range(0..bytes.len());
-        match rng.gen_range(0..8) {
-            0 => bytes.truncate(position),
-            1 => bytes.insert(position, rng.r#gen()),
-            2 => drop(bytes.remove(position)),
-            3 => bytes.push(0),
-            _ => flip(rng, &mut bytes),
-        }
+        let end = bytes.len();
+        change_bytes(rng, &mut bytes, end);
     }
     bytes
+}
+
+/// Changes one place among the bytes before `end`.
+pub(super) fn change_bytes(rng: &mut ChaCha20Rng, bytes: &mut Vec<u8>, end: usize) {
+    let position = rng.gen_range(0..end);
+    match rng.gen_range(0..8) {
+        0 => bytes.truncate(position),
+        1 => bytes.insert(position, rng.r#gen()),
+        2 => drop(bytes.remove(position)),
+        3 => bytes.push(0),
+        _ => flip(rng, bytes.get_mut(..end).unwrap_or_default()),
+    }
 }

@@ -20,10 +20,10 @@ fn pick<T: Copy>(rng: &mut ChaCha20Rng, from: &[T], default: T) -> T {
     from.choose(rng).copied().unwrap_or(default)
 }
 
-/// A lock that its items spend, mostly; `height` is that of the block.
-pub(super) fn draw(rng: &mut ChaCha20Rng, height: u32) -> Lock {
+/// A lock that its items spend, mostly; `height` is that of the block that spends it, `age` how many blocks later it is.
+pub(super) fn draw(rng: &mut ChaCha20Rng, height: u32, age: u32) -> Lock {
     let sig = |wrap| if wrap == Wrap::Tapscript { x_only(1) } else { public(1) };
-    let mut lock = match rng.gen_range(0..17) {
+    let mut lock = match rng.gen_range(0..18) {
         0 => Lock::new("p2wpkh", Wrap::P2wpkh, vec![], vec![Item::Signature(0), Item::Bytes(public(0))]),
         1 => Lock::new("p2sh-p2wpkh", Wrap::NestedP2wpkh, vec![], vec![Item::Signature(0), Item::Bytes(public(0))]),
         2 => {
@@ -38,7 +38,7 @@ pub(super) fn draw(rng: &mut ChaCha20Rng, height: u32) -> Lock {
             let wrap = pick(rng, &WRAPS, Wrap::P2wsh);
             Lock::new("p2pk", wrap, [push(&sig(wrap)), vec![0xac]].concat(), vec![Item::Signature(1)])
         }
-        7 | 8 => timelock(rng, height),
+        7 | 8 => timelock(rng, height, age),
         9 => {
             let wrap = pick(rng, &WRAPS, Wrap::P2wsh);
             let secret: [u8; 32] = rng.r#gen();
@@ -56,9 +56,14 @@ pub(super) fn draw(rng: &mut ChaCha20Rng, height: u32) -> Lock {
         10 => checksig_add(rng),
         11 => from_stack(rng),
         12 | 13 => introspection(rng),
+        14 => {
+            let wrap = pick(rng, &WRAPS, Wrap::P2wsh);
+            let size = pick(rng, &[0, 1, 79, 80, 81, 520, 521], 1);
+            Lock::new("drop", wrap, vec![0x75, 0x51], vec![Item::Bytes(vec![7; size])])
+        }
         _ => operations(rng),
     };
-    let taproot = matches!(lock.wrap, Wrap::Tapscript | Wrap::TaprootKey);
+    let taproot = lock.is_taproot();
     if taproot && rng.gen_bool(0.15) {
         lock.annex = Some([vec![0x50], vec![7; rng.gen_range(0..40)]].concat());
     }
@@ -81,14 +86,18 @@ fn multisig(rng: &mut ChaCha20Rng) -> Lock {
     Lock::new("multisig", pick(rng, wraps, Wrap::P2wsh), script, items)
 }
 
-fn timelock(rng: &mut ChaCha20Rng, height: u32) -> Lock {
+fn timelock(rng: &mut ChaCha20Rng, height: u32, age: u32) -> Lock {
     let wrap = pick(rng, &WRAPS, Wrap::P2wsh);
     let key = if wrap == Wrap::Tapscript { x_only(1) } else { public(1) };
-    let (family, opcode) = if rng.gen_bool(0.5) { ("cltv", 0xb1) } else { ("csv", 0xb2) };
-    let number = u8::try_from(height).unwrap_or(16).saturating_sub(rng.gen_range(0..5)).min(16);
-    let number = if opcode == 0xb2 { u8::from(rng.gen_bool(0.2)) } else { number };
-    let script = [push(&[number]), vec![opcode, 0x75], push(&key), vec![0xac]].concat();
-    Lock::new(family, wrap, script, vec![Item::Signature(1)])
+    let small = |number: u32| u8::try_from(number).unwrap_or(0x7f).min(0x7f);
+    let script = |number: u8, opcode| [push(&[number]), vec![opcode, 0x75], push(&key), vec![0xac]].concat();
+    if rng.gen_bool(0.5) {
+        let number = small(height.saturating_sub(rng.gen_range(0..4)));
+        return Lock::new("cltv", wrap, script(number, 0xb1), vec![Item::Signature(1)]);
+    }
+    // Seldom one block too many.
+    let number = small(age.saturating_add(1).saturating_sub(rng.gen_range(0..6)).max(1));
+    Lock { age: Some(number), ..Lock::new("csv", wrap, script(number, 0xb2), vec![Item::Signature(1)]) }
 }
 
 fn checksig_add(rng: &mut ChaCha20Rng) -> Lock {

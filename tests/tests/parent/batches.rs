@@ -7,15 +7,15 @@ use std::time::Duration;
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::{PegoutRequest, deposit_programs};
 use aquifer_assets::state::PeginClaim;
-use aquifer_federation::keys::{MemberKeys, MemberSeed};
-use aquifer_federation::roster::{CardDetails, MemberCard, MemberIndex, Roster, Settings};
-use aquifer_federation::treasury::{BatchPlan, TreasuryCoin, change_script, finalize_batch, plan_batch};
-use aquifer_functionary::identity::Member as Identity;
+use aquifer_federation::keys::MemberKeys;
+use aquifer_federation::roster::{MemberIndex, Roster};
+use aquifer_federation::treasury::{BatchPlan, Treasury, TreasuryCoin, finalize_batch, plan_batch};
 use aquifer_functionary::peg::{
     BatchState, BatchVerdict, DriverConfig, Driving, FinalBatch, PegoutDriver, PegoutError, Shares, SignerRecord,
     judge_batch, propose_batch,
 };
 use aquifer_tests::bitcoind::Bitcoind;
+use aquifer_tests::founding::Founded;
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Address, Amount, Network, OutPoint, ScriptBuf, Transaction, Txid};
 use rand_chacha::ChaCha20Rng;
@@ -50,6 +50,7 @@ struct Signer {
     index: MemberIndex,
     keys: MemberKeys,
     roster: Roster,
+    treasury: Treasury,
     member: Member,
     record: Record,
     driver: PegoutDriver,
@@ -57,22 +58,32 @@ struct Signer {
 }
 
 impl Signer {
-    fn start(index: MemberIndex, roster: &Roster, keys: MemberKeys, member: Member, record: Record) -> Self {
+    fn start(
+        index: MemberIndex,
+        roster: &Roster,
+        treasury: &Treasury,
+        keys: MemberKeys,
+        member: Member,
+        record: Record,
+    ) -> Self {
         let config = DriverConfig {
             roster: roster.clone(),
+            treasury: treasury.clone(),
             me: index,
             peg_key: keys.peg,
             poll_interval: Duration::from_millis(100),
         };
         let runtime = tokio::runtime::Handle::current();
         let (driver, driving) = PegoutDriver::start(config, member.parent.clone(), &runtime);
-        Self { index, keys, roster: roster.clone(), member, record, driver, driving }
+        let (roster, treasury) = (roster.clone(), treasury.clone());
+        Self { index, keys, roster, treasury, member, record, driver, driving }
     }
 
     /// Ends it and starts it again on what it stored.
     async fn restart(self) -> Self {
         self.driving.stop().await;
-        Self::start(self.index, &self.roster, self.keys, self.member.restart().await, self.record)
+        let member = self.member.restart().await;
+        Self::start(self.index, &self.roster, &self.treasury, self.keys, member, self.record)
     }
 
     async fn wait(&self, mut fits: impl FnMut(&BatchState) -> bool) -> BatchState {
@@ -90,6 +101,7 @@ impl Signer {
 struct Story {
     bitcoind: Bitcoind,
     params: ChainParams,
+    treasury: Treasury,
     signers: Vec<Signer>,
     coins: Vec<TreasuryCoin>,
     pending: Vec<PegoutRequest>,
@@ -101,33 +113,22 @@ impl Story {
         let bitcoind = Bitcoind::start().unwrap();
         bitcoind.mine_rewards(2).unwrap();
         let mut rng = ChaCha20Rng::seed_from_u64(7);
-        let identities: Vec<Identity> = (0..MEMBERS)
-            .map(|index| Identity::new(&format!("member-{index}"), MemberSeed::generate(&mut rng)).unwrap())
-            .collect();
-        let cards = (0u16..).zip(&identities).map(|(index, identity)| {
-            let details = CardDetails {
-                name: format!("member-{index}"),
-                peer_address: format!("127.0.0.1:{}", 7000 + index),
-                api_address: format!("127.0.0.1:{}", 8000 + index),
-                tls_certificate: identity.tls.certificate().to_vec(),
-            };
-            MemberCard::new(&identity.keys, details).unwrap()
-        });
-        let roster = Roster::new(Settings::default(), cards.collect()).unwrap();
+        let Founded { federation, seeds, .. } = Founded::new(u16::from(MEMBERS), &mut rng).unwrap();
+        let (roster, treasury) = (federation.roster, federation.treasury);
         // Whatever the settings say: a federation may have to spend both kinds of deposits.
         let params = ChainParams { start_p2wsh: true, ..roster.chain_params() };
 
         let nested = deposit(&bitcoind, &params, 1, |script| script.is_p2sh());
         let native = deposit(&bitcoind, &params, 2, |script| script.is_p2wsh());
-        let change = pay(&bitcoind, &change_script(&params));
-        let change = TreasuryCoin::from_change(&params, change, COIN_SAT);
+        let change = pay(&bitcoind, treasury.output().script_pubkey());
+        let change = TreasuryCoin::from_change(treasury.output(), change, COIN_SAT);
         bitcoind.mine(1).unwrap();
 
         let mut signers = Vec::new();
-        for (index, identity) in (0u16..).map(MemberIndex).zip(identities) {
+        for (index, seed) in (0u16..).map(MemberIndex).zip(seeds) {
             let member = Member::start_with(&bitcoind, params.clone());
             member.catch_up(&bitcoind).await;
-            signers.push(Signer::start(index, &roster, identity.keys, member, Record::default()));
+            signers.push(Signer::start(index, &roster, &treasury, seed.keys(), member, Record::default()));
         }
         let payees = [bitcoind.new_address().unwrap(), bitcoind.new_address().unwrap()];
         let request = |vout, payee: &Address| PegoutRequest {
@@ -136,22 +137,22 @@ impl Story {
             parent_script: payee.script_pubkey(),
         };
         let pending = vec![request(0, &payees[0]), request(1, &payees[1])];
-        Self { bitcoind, params, signers, coins: vec![nested, native, change], pending, payees }
+        Self { bitcoind, params, treasury, signers, coins: vec![nested, native, change], pending, payees }
     }
 
     /// What member 0 proposes.
     async fn propose(&self) -> Option<BatchPlan> {
-        let (parent, params) = (self.signers[0].member.parent.clone(), self.params.clone());
+        let (parent, treasury) = (self.signers[0].member.parent.clone(), self.treasury.clone());
         let (coins, pending) = (self.coins.clone(), self.pending.clone());
-        blocking(move || propose_batch(&parent, &params, &coins, &pending)).await
+        blocking(move || propose_batch(&parent, &treasury, &coins, &pending)).await
     }
 
     /// What member 1 thinks of a batch.
     async fn judge(&self, transaction: &Transaction) -> BatchVerdict {
-        let (parent, params) = (self.signers[1].member.parent.clone(), self.params.clone());
+        let (parent, treasury) = (self.signers[1].member.parent.clone(), self.treasury.clone());
         let coins = self.coins.iter().map(|coin| (coin.outpoint, coin.clone())).collect();
         let (transaction, pending) = (transaction.clone(), self.pending.clone());
-        blocking(move || judge_batch(&parent, &params, &transaction, &coins, &pending)).await
+        blocking(move || judge_batch(&parent, &treasury, &transaction, &coins, &pending)).await
     }
 
     fn batch(&self, plan: &BatchPlan) -> FinalBatch {
@@ -220,13 +221,14 @@ async fn a_batch_of_deposits_and_change_signed_by_three_of_four_is_paid_and_surv
     for absent in 0..u16::from(MEMBERS) {
         let mut three = signatures.clone();
         three.remove(&MemberIndex(absent));
-        let signed = finalize_batch(&story.params, &batch.transaction, &batch.coins, &three).unwrap();
+        let signed =
+            finalize_batch(&story.treasury, &batch.transaction, &batch.coins, &three, &BTreeMap::new()).unwrap();
         assert_eq!(signed.compute_txid(), txid);
         let raw = bitcoin::consensus::encode::serialize_hex(&signed);
         let verdict: Value = story.bitcoind.client().unwrap().call("testmempoolaccept", &[json!([raw])]).unwrap();
         assert_eq!(verdict[0]["allowed"], json!(true), "{verdict}");
         three.remove(&MemberIndex(absent ^ 1));
-        assert!(finalize_batch(&story.params, &batch.transaction, &batch.coins, &three).is_none());
+        assert!(finalize_batch(&story.treasury, &batch.transaction, &batch.coins, &three, &BTreeMap::new()).is_none());
     }
 
     let first = &story.signers[0];
@@ -364,7 +366,7 @@ async fn a_batch_is_judged_by_its_rules_first_and_by_bitcoind_second() {
     let partial = story.propose().await.unwrap();
     assert_eq!(partial.paid.len(), 1);
     assert!(!partial.inputs.contains(&fresh.outpoint));
-    let rash = plan_batch(&story.params, &story.coins, &story.pending, 5_000).unwrap();
+    let rash = plan_batch(&story.treasury, &story.coins, &story.pending, 5_000).unwrap();
     assert!(rash.inputs.contains(&fresh.outpoint));
     assert!(matches!(story.judge(&rash.transaction).await, BatchVerdict::Unknown(_)));
     story.bitcoind.mine(1).unwrap();
@@ -372,7 +374,7 @@ async fn a_batch_is_judged_by_its_rules_first_and_by_bitcoind_second() {
     story.coins = confirmed;
 
     // Far from this member's own estimate.
-    let dear = plan_batch(&story.params, &story.coins, &story.pending, 400_000).unwrap();
+    let dear = plan_batch(&story.treasury, &story.coins, &story.pending, 400_000).unwrap();
     match story.judge(&dear.transaction).await {
         BatchVerdict::Unknown(reason) => assert!(reason.contains("fee rate"), "{reason}"),
         other => panic!("{other:?}"),

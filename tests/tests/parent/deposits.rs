@@ -22,19 +22,24 @@ fn block_of(deposit: &DepositStatus) -> BlockHash {
 }
 
 /// The transaction a wallet would claim the deposit with, as far as the peg-in rules look at it.
-fn claim(deposit: &DepositStatus, user: u8) -> elements::Transaction {
+fn claim(deposit: &DepositStatus, user: u8) -> aquifer_assets::primitives::Transaction {
     let DepositProgress::Ready { transaction, proof } = &deposit.progress else { panic!("not ready: {deposit:?}") };
-    let mut input = elements::TxIn {
+    let mut input = aquifer_assets::primitives::TxIn {
         previous_output: elements::OutPoint::new(
             elements::Txid::from_byte_array(deposit.outpoint.txid.to_byte_array()),
             deposit.outpoint.vout,
         ),
         is_pegin: true,
-        ..elements::TxIn::default()
+        ..aquifer_assets::primitives::TxIn::default()
     };
     input.witness.pegin_witness =
         pegin_witness(&params(), &claim_script(user), deposit.amount_sat, transaction, proof).unwrap();
-    elements::Transaction { version: 2, lock_time: elements::LockTime::ZERO, input: vec![input], output: Vec::new() }
+    aquifer_assets::primitives::Transaction {
+        version: 2,
+        lock_time: elements::LockTime::ZERO,
+        input: vec![input],
+        output: Vec::new(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aquifer_assets::block::{BlockError, check_block_signatures};
 use aquifer_assets::chain::ChainParams;
+use aquifer_assets::primitives::{Block, Transaction, Witness};
 use aquifer_assets::transaction::TxError;
 use aquifer_federation::blocksign::{assemble_witness, sign_header};
 use aquifer_federation::certificate::{Statement, combine, sign_share};
@@ -13,7 +14,7 @@ use aquifer_functionary::mempool::MempoolError;
 use aquifer_tests::forge::{Chain, commit_to_transactions, set_witness};
 use elements::confidential::{Asset, Value};
 use elements::dynafed::{FullParams, Params};
-use elements::{Block, BlockExtData, Script, Transaction, Witness};
+use elements::{BlockExtData, Script};
 
 use crate::support::Start;
 

@@ -1,9 +1,10 @@
 //! Assets made by those who may not.
 
+use aquifer_assets::primitives::{RangeProof, Transaction};
 use aquifer_assets::transaction::{IssuanceLeg, TxError, issued_assets};
 use aquifer_tests::forge::{Coin, Issue, Pay, Shape, commitment, prove_range, prove_surjection};
 use elements::confidential::{AssetBlindingFactor, Value, ValueBlindingFactor};
-use elements::{AssetEntropy, RangeProof, Script, Transaction, TxOutSecrets};
+use elements::{AssetEntropy, Script, TxOutSecrets};
 
 use crate::support::Start;
 

@@ -2,13 +2,15 @@
 
 use aquifer_assets::block::BlockError;
 use aquifer_assets::peg::{PegError, pegin_witness, pegout_script};
+use aquifer_assets::primitives::{Transaction, Witness};
 use aquifer_assets::transaction::TxError;
 use aquifer_functionary::chain::judge::{BadBlock, Verdict};
 use aquifer_functionary::chain::parent::DepthVerdict;
 use aquifer_functionary::mempool::{Admission, MempoolError, ReplacementError};
 use aquifer_tests::forge::{Coin, Deposit, Pay, Refusal};
 use aquifer_tests::founding::Founded;
-use elements::{PeginData, PeginWitness, Script, Transaction};
+use elements::encode::{deserialize, serialize};
+use elements::{PeginData, PeginWitness, Script};
 
 use crate::support::Start;
 
@@ -119,18 +121,18 @@ fn a_claim_while_bitcoin_cannot_be_asked() {
 }
 
 /// A claim of `deposit` with another witness is refused for this reason.
-fn assert_wrong(start: &mut Start, deposit: &Deposit, witness: PeginWitness, script: &Script, expected: PegError) {
-    let amount_sat = witness.data().unwrap().value;
+fn assert_wrong(start: &mut Start, deposit: &Deposit, witness: Witness, script: &Script, expected: PegError) {
+    let amount_sat = u64::from_le_bytes(witness.iter().next().unwrap().try_into().unwrap());
     let coin = deposit.coin_with(&start.chain.judge.params, amount_sat, witness, script);
     let to = start.bob.script();
     let transaction = claim(start, coin, to);
     start.assert_refused(&transaction, &TxError::Pegin { vin: 0, source: expected });
 }
 
-fn changed(witness: &PeginWitness, change: impl FnOnce(&mut PeginData)) -> PeginWitness {
-    let mut data = witness.data().unwrap().clone();
+fn changed(witness: &Witness, change: impl FnOnce(&mut PeginData)) -> Witness {
+    let mut data = deserialize::<PeginWitness>(&serialize(witness)).unwrap().into_data().unwrap();
     change(&mut data);
-    PeginWitness::new(data)
+    Witness::from(&PeginWitness::new(data))
 }
 
 #[test]

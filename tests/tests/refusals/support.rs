@@ -1,9 +1,10 @@
 //! A chain with coins on it, and what is asserted of each case.
 
+use aquifer_assets::primitives::Transaction;
 use aquifer_assets::transaction::{TxError, issued_assets};
 use aquifer_functionary::mempool::{Admission, MempoolError};
 use aquifer_tests::forge::{Chain, Coin, Issue, Owner, Pay, Payment, Refusal, Shape};
-use elements::{AssetId, Script, Transaction};
+use elements::{AssetId, Script};
 
 /// A chain two blocks high: deposits were claimed, and an asset was issued.
 pub(crate) struct Start {

@@ -5,7 +5,7 @@
 use elements::Script;
 
 use super::{BackendError, Ledger};
-use crate::keystore::{Home, Keys, Passphrase};
+use crate::keystore::{Account, Home, Keys, Passphrase, ScriptType};
 use crate::testing::{Lie, TestNetwork, WORDS};
 use crate::wallet::Wallet;
 
@@ -24,7 +24,8 @@ fn setup(servers: &[&str]) -> Setup {
     let home = Home::new(folder.path().to_owned());
     let passphrase = Passphrase::new("x".into()).unwrap();
     let name = "a".parse().unwrap();
-    let wallet = home.create_wallet(&name, WORDS, &passphrase, &network.chain).unwrap();
+    let account = Account::Single(ScriptType::Wpkh);
+    let wallet = home.create_wallet(&name, WORDS, &passphrase, &account, &network.chain).unwrap();
     let wallet = Wallet::open(&wallet, network.chain.clone()).unwrap();
     let address = wallet.address_at(0).unwrap();
     network.world().fund(&address, network.chain.pegged_asset(), 70_000);
@@ -189,7 +190,9 @@ fn a_server_with_another_certificate_is_not_spoken_to() {
 fn the_keys_of_the_words_belong_to_the_descriptor() {
     let setup = setup(&["a"]);
     let keys = Keys::from_words(WORDS, &setup.network.chain).unwrap();
-    let key = keys.address_key(0).unwrap().public_key(secp256k1_zkp::SECP256K1);
+    let (public, path) = setup.wallet.address_key(0).unwrap();
+    let key = keys.secret_key(&path).unwrap().public_key(secp256k1_zkp::SECP256K1);
+    assert_eq!((path.to_string().as_str(), public.inner), ("84'/1'/0'/0/0", key));
     let hash = bitcoin::PublicKey::new(key).wpubkey_hash().unwrap();
     assert_eq!(setup.script, Script::new_v0_wpkh(&hash));
 }

@@ -1,6 +1,7 @@
 //! The checks that stand between a server and the wallet. Pure: no I/O, no state.
 
 use aquifer_assets::block::{Certificate, CertificateKey, verify_merkle_branch};
+use aquifer_assets::primitives::RangeProof;
 use aquifer_assets::proof::RangeStatement;
 use aquifer_proto::ledger::{MerkleProof, SignedHeader};
 use elements::confidential::Asset;
@@ -124,7 +125,7 @@ pub fn witness(server: &str, txid: Txid, tx: &Transaction) -> Result<(), Backend
             Asset::Null => None,
         };
         let script = output.script_pubkey.as_bytes();
-        let proof = &output.witness.rangeproof;
+        let proof = &RangeProof::from(&output.witness.rangeproof);
         let proven =
             generator.is_some_and(|generator| RangeStatement { proof, commitment, generator, script }.verify().is_ok());
         if !proven {

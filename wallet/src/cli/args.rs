@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::keystore::ScriptType;
+
 /// A confidential wallet for Aquifer that trusts the federation's certificates instead of its server.
 #[derive(Debug, Parser)]
 #[command(
@@ -49,8 +51,17 @@ pub enum Command {
     Balance,
     /// Pay one or several recipients in one transaction
     #[command(after_help = "Examples:\n  aquifer send el1qq… 0.01\n  aquifer send el1qq… 12.50 --asset GLD\n  \
-                            aquifer send --to el1qq…=0.01 --to el1qq…=12.50@GLD")]
+                            aquifer send --to el1qq…=0.01 --to el1qq…=12.50@GLD\n  \
+                            aquifer send el1qq… 0.01 --wallet vault --pset pay.pset")]
     Send(SendOptions),
+    /// Show, sign, combine and send transactions that several cosigners sign
+    #[command(
+        subcommand,
+        after_help = "Example:\n  aquifer send el1qq… 0.01 --wallet vault --pset pay.pset\n  \
+                                        aquifer pset sign pay.pset --wallet vault     (another cosigner)\n  \
+                                        aquifer pset send pay.pset --wallet vault"
+    )]
+    Pset(PsetCommand),
     /// Show the wallet's transactions, newest first
     #[command(after_help = "Example:\n  aquifer history --limit 10")]
     History(HistoryOptions),
@@ -82,19 +93,57 @@ pub enum Command {
 /// About wallets.
 #[derive(Debug, Subcommand)]
 pub enum WalletCommand {
-    /// Make a wallet with a fresh seed, encrypted under a passphrase
-    #[command(after_help = "Example:\n  aquifer wallet create --wallet savings --network network.json")]
+    /// Make a wallet: with a fresh seed, or together with cosigners
+    #[command(after_help = "Examples:\n  aquifer wallet create --wallet savings --network network.json\n  \
+                            aquifer wallet create --wallet modern --type tr\n\n\
+                            A wallet of which any two of three can spend. Each of the three has a wallet of their own,\n\
+                            shows its key with `aquifer wallet xpub`, gets the keys of the others over a channel that\n\
+                            cannot be tampered with, and runs the same command, their own key included:\n\n  \
+                            aquifer wallet create --wallet vault --multisig 2 --signer default \\\n    \
+                            --cosigner [73c5da0a/87h/1h/0h]tpubDC… --cosigner [b8688df1/…]tpubDD… --cosigner [9d2f…")]
     Create {
+        /// What kind of wallet
+        #[command(flatten)]
+        account: AccountOptions,
+        /// With --multisig: the wallet whose seed signs for you; its key is one of the --cosigner keys
+        #[arg(long, value_name = "WALLET", requires = "multisig")]
+        signer: Option<String>,
         /// Include the words in the JSON output; on a terminal they are always shown once
-        #[arg(long)]
+        #[arg(long, conflicts_with = "multisig")]
         show_words: bool,
     },
     /// Make a wallet from its words, read from the terminal or from standard input
-    #[command(after_help = "Example:\n  aquifer wallet restore --wallet savings --network network.json")]
-    Restore,
+    #[command(after_help = "Examples:\n  aquifer wallet restore --wallet savings --network network.json\n  \
+                            aquifer wallet restore --wallet modern --type tr\n  \
+                            aquifer wallet restore --wallet vault --multisig 2 --cosigner [73c5da0a/… --cosigner […")]
+    Restore {
+        /// What kind of wallet it was
+        #[command(flatten)]
+        account: AccountOptions,
+    },
+    /// Show the public key with which the wallet's seed takes part in a wallet of several cosigners
+    #[command(after_help = "Example:\n  aquifer wallet xpub")]
+    Xpub,
+    /// Show the confidential descriptor: with it another program can watch the wallet and see every amount
+    #[command(after_help = "Example:\n  aquifer wallet descriptor --wallet vault")]
+    Descriptor,
     /// List the wallets of the data folder
     #[command(after_help = "Example:\n  aquifer wallet list --json")]
     List,
+}
+
+/// What kind of wallet to make.
+#[derive(Debug, Args)]
+pub struct AccountOptions {
+    /// Scripts of a wallet with one key
+    #[arg(long = "type", value_enum, default_value_t, value_name = "TYPE", conflicts_with = "multisig")]
+    pub script: ScriptType,
+    /// Signatures needed of the cosigners, for a wallet that several share
+    #[arg(long, value_name = "NUMBER", requires = "cosigner")]
+    pub multisig: Option<u32>,
+    /// With --multisig, once for each cosigner, yourself included: the output of `aquifer wallet xpub`
+    #[arg(long, value_name = "KEY", requires = "multisig")]
+    pub cosigner: Vec<String>,
 }
 
 /// Options of `address`.
@@ -111,6 +160,14 @@ pub struct SpendOptions {
     /// Fee rate in satoshi per 1,000 discounted vbytes [default: what the server asks for, at least 100]
     #[arg(long, value_name = "RATE")]
     pub fee_rate: Option<u64>,
+    /// How long to wait
+    #[command(flatten)]
+    pub wait: WaitOptions,
+}
+
+/// Whether to wait for finality.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct WaitOptions {
     /// Return when a server has accepted the transaction, instead of when it is final
     #[arg(long)]
     pub no_wait: bool,
@@ -134,9 +191,52 @@ pub struct SendOptions {
     /// Several recipients: ADDRESS=AMOUNT or ADDRESS=AMOUNT@ASSET
     #[arg(long, value_name = "ADDRESS=AMOUNT[@ASSET]")]
     pub to: Vec<String>,
+    /// Write the transaction as a PSET, signed with this wallet's seed, instead of handing it in; a wallet that needs
+    /// several signatures always does [default there: a file named after the wallet]
+    #[arg(long, value_name = "FILE")]
+    pub pset: Option<PathBuf>,
     /// How to hand it in
     #[command(flatten)]
     pub spend: SpendOptions,
+}
+
+/// About transactions that are not fully signed.
+#[derive(Debug, Subcommand)]
+pub enum PsetCommand {
+    /// Show what a PSET pays and who has signed it, checked against the chain
+    #[command(after_help = "Example:\n  aquifer pset show vault-6f1d2c3b.pset --wallet vault")]
+    Show {
+        /// The PSET
+        file: PathBuf,
+    },
+    /// Check a PSET, show it, and add the signature of the wallet's seed
+    #[command(after_help = "Example:\n  aquifer pset sign vault-6f1d2c3b.pset --wallet vault")]
+    Sign {
+        /// The PSET; the signature is added to the file
+        file: PathBuf,
+        /// Write the signed PSET to a new file instead
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Put the signatures of copies that were signed apart together
+    #[command(after_help = "Example:\n  aquifer pset combine anna.pset boris.pset --output all.pset --wallet vault")]
+    Combine {
+        /// The copies
+        #[arg(required = true, num_args = 2..)]
+        files: Vec<PathBuf>,
+        /// The new file
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Hand in a PSET that has enough signatures, and wait until it is final
+    #[command(after_help = "Example:\n  aquifer pset send vault-6f1d2c3b.pset --wallet vault")]
+    Send {
+        /// The PSET
+        file: PathBuf,
+        /// How long to wait
+        #[command(flatten)]
+        wait: WaitOptions,
+    },
 }
 
 /// Options of `history`.
@@ -295,12 +395,23 @@ mod tests {
         for line in [
             "wallet create --network n.json",
             "wallet create --show-words --json",
+            "wallet create --type tr",
+            "wallet create --multisig 2 --cosigner a --cosigner b --signer default",
             "wallet restore --wallet b",
+            "wallet restore --type shwpkh",
+            "wallet restore --multisig 2 --cosigner a --cosigner b",
+            "wallet xpub",
+            "wallet descriptor",
             "address --new",
             "balance",
             "send el1 1",
             "send el1 1 --asset GLD --no-wait",
             "send --to el1=1 --to el2=2@GLD",
+            "send el1 1 --pset a.pset",
+            "pset show a.pset",
+            "pset sign a.pset --output b.pset",
+            "pset combine a.pset b.pset --output c.pset",
+            "pset send a.pset --no-wait",
             "history --limit 3",
             "tx 00",
             "asset issue 10 --ticker GLD --precision 2 --tokens 1",
@@ -333,6 +444,15 @@ mod tests {
             "block x",
             "asset issue 10",
             "wallet create --passphrase secret",
+            "wallet create --type p2sh",
+            "wallet create --type tr --multisig 2 --cosigner a --signer default",
+            "wallet create --multisig 2 --signer default",
+            "wallet create --cosigner a",
+            "wallet create --signer default",
+            "wallet create --show-words --multisig 2 --cosigner a --signer default",
+            "pset combine a.pset --output b.pset",
+            "pset combine a.pset b.pset",
+            "pset sign",
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -32,7 +32,7 @@ fn issue(context: &Context, options: IssueOptions) -> Result<Report, CliError> {
     let keys = context.keys(&session)?;
     let rate = context.fee_rate(&session, options.spend.fee_rate)?;
     let spinner = context.spinner("waiting until the issue is final");
-    let issued = assets::issue(&session.wallet, &session.ledger, &keys, &request, rate, wait(&options.spend))?;
+    let issued = assets::issue(&session.wallet, &session.ledger, &keys, &request, rate, wait(options.spend.wait))?;
     spinner.finish_and_clear();
     let record = &issued.record;
     let payment = report::payment(&issued.payment);
@@ -62,7 +62,7 @@ fn reissue(context: &Context, options: &AmountOptions) -> Result<Report, CliErro
     let keys = context.keys(&session)?;
     let rate = context.fee_rate(&session, options.spend.fee_rate)?;
     let spinner = context.spinner("waiting until the reissue is final");
-    let wait = wait(&options.spend);
+    let wait = wait(options.spend.wait);
     let payment = assets::reissue(&session.wallet, &session.ledger, &keys, asset, amount, rate, wait)?;
     spinner.finish_and_clear();
     Ok(report::payment(&payment).with(json!({ "asset": asset.to_string(), "amount_sat": amount })))
@@ -74,7 +74,7 @@ fn burn(context: &Context, options: &AmountOptions) -> Result<Report, CliError> 
     let keys = context.keys(&session)?;
     let rate = context.fee_rate(&session, options.spend.fee_rate)?;
     let spinner = context.spinner("waiting until the burn is final");
-    let wait = wait(&options.spend);
+    let wait = wait(options.spend.wait);
     let payment = assets::burn(&session.wallet, &session.ledger, &keys, asset, amount, rate, wait)?;
     spinner.finish_and_clear();
     Ok(report::payment(&payment).with(json!({ "asset": asset.to_string(), "amount_sat": amount })))

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use zeroize::Zeroizing;
 
 use super::CliError;
-use super::args::{Arguments, SpendOptions};
+use super::args::{Arguments, WaitOptions};
 use crate::backend::Ledger;
 use crate::keystore::{Home, Keys, Passphrase, WalletFolder, WalletName};
 use crate::network::Chain;
@@ -159,6 +159,13 @@ impl Context {
         spinner
     }
 
+    /// Shows people something before a command goes on.
+    pub(super) fn show(&self, text: &str) {
+        if !self.json {
+            notice(text);
+        }
+    }
+
     /// Tells people something while a command goes on.
     pub(super) fn say(&self, spinner: &ProgressBar, text: &str) {
         if !self.json {
@@ -168,7 +175,7 @@ impl Context {
 }
 
 /// How long to wait for finality.
-pub(super) fn wait(options: &SpendOptions) -> Wait {
+pub(super) fn wait(options: WaitOptions) -> Wait {
     if options.no_wait { Wait::No } else { Wait::UntilFinal(Duration::from_secs(options.timeout)) }
 }
 

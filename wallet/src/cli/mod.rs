@@ -10,6 +10,7 @@ mod context;
 mod names;
 mod pay;
 mod peg;
+mod pset;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::assets::AssetError;
 use crate::backend::BackendError;
 use crate::keystore::KeystoreError;
 use crate::peg::PegError;
+use crate::pset::PsetError;
 use crate::store::StoreError;
 use crate::wallet::WalletError;
 
@@ -58,6 +60,9 @@ pub enum CliError {
     /// The peg part cannot do it.
     #[error(transparent)]
     Peg(#[from] PegError),
+    /// A PSET cannot be used.
+    #[error(transparent)]
+    Pset(#[from] PsetError),
     /// The records of the wallet cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,6 +71,14 @@ pub enum CliError {
     Input {
         /// What.
         what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that was asked for cannot be written.
+    #[error("{path} cannot be written: {source}; name a new file in a folder of yours")]
+    Write {
+        /// The file.
+        path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -92,7 +105,15 @@ pub enum CliError {
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Amount(_) | Self::Usage(_) | Self::Keystore(KeystoreError::BadName(_)) => 2,
+            Self::Amount(_) | Self::Usage(_) => 2,
+            Self::Keystore(
+                KeystoreError::BadName(_)
+                | KeystoreError::BadCosigner { .. }
+                | KeystoreError::PrivateCosigner
+                | KeystoreError::CosignerTwice(_)
+                | KeystoreError::CosignerCount(_)
+                | KeystoreError::Threshold { .. },
+            ) => 2,
             _ => 1,
         }
     }
@@ -127,6 +148,7 @@ fn run(context: &Context, command: args::Command) -> Result<Report, CliError> {
         Command::Address(options) => pay::address(context, &options),
         Command::Balance => pay::balance(context),
         Command::Send(options) => pay::send(context, &options),
+        Command::Pset(command) => pset::run(context, command),
         Command::History(options) => pay::history(context, &options),
         Command::Tx(options) => pay::transaction(context, &options),
         Command::Asset(command) => asset::run(context, command),

@@ -83,6 +83,11 @@ impl Names {
         format!("{} {}", amount::format(raw, self.precision(asset)), self.label(asset))
     }
 
+    /// An amount of the pegged asset with its name.
+    pub(super) fn show_pegged(&self, sat: u64) -> String {
+        self.show(&self.pegged, sat)
+    }
+
     /// A change with the name of its asset.
     pub(super) fn show_signed(&self, asset: &AssetId, raw: i64) -> String {
         format!("{} {}", amount::format_signed(raw, self.precision(asset)), self.label(asset))

@@ -51,10 +51,13 @@ pub(super) fn send(context: &Context, options: &SendOptions) -> Result<Report, C
     let names = Names::of(&context.wallet()?)?;
     let recipients = recipients(&names, options)?;
     let session = context.session()?;
+    if options.pset.is_some() || session.wallet.account().threshold() > 1 {
+        return super::pset::propose(context, &session, &recipients, options);
+    }
     let keys = context.keys(&session)?;
     let rate = context.fee_rate(&session, options.spend.fee_rate)?;
     let spinner = context.spinner("waiting until the payment is final");
-    let payment = session.wallet.send(&session.ledger, &keys, &recipients, rate, wait(&options.spend))?;
+    let payment = session.wallet.send(&session.ledger, &keys, &recipients, rate, wait(options.spend.wait))?;
     spinner.finish_and_clear();
     let paid: Vec<Value> = recipients
         .iter()

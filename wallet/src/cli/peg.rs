@@ -190,7 +190,7 @@ pub(super) fn pegout(context: &Context, options: &PegoutOptions) -> Result<Repor
     let keys = context.keys(&session)?;
     let rate = context.fee_rate(&session, options.spend.fee_rate)?;
     let spinner = context.spinner("waiting until the request is final");
-    let wait = wait(&options.spend);
+    let wait = wait(options.spend.wait);
     let requested = pegout::request(&session.wallet, &session.ledger, &keys, destination, amount_sat, rate, wait)?;
     let payment = report::payment(&requested.payment);
     let asked = json!({

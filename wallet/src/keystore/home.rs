@@ -3,9 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lwk_wollet::WolletDescriptor;
 use zeroize::Zeroizing;
 
-use super::{Keys, KeystoreError, Passphrase};
+use super::{Account, Keys, KeystoreError, Passphrase};
 use crate::files;
 use crate::network::Chain;
 
@@ -132,10 +133,11 @@ impl Home {
         name: &WalletName,
         words: &str,
         passphrase: &Passphrase,
+        account: &Account,
         chain: &Chain,
     ) -> Result<WalletFolder, KeystoreError> {
         self.check_free(name)?;
-        let descriptor = Keys::from_words(words, chain)?.descriptor()?;
+        let descriptor = Keys::from_words(words, chain)?.descriptor(account)?;
         let sealed = super::seal(words.as_bytes(), passphrase)?;
         self.keep_chain(chain)?;
         let folder = WalletFolder(self.wallet_path(name));
@@ -174,19 +176,24 @@ impl WalletFolder {
     }
 
     /// The confidential descriptor.
-    pub fn descriptor(&self) -> Result<String, KeystoreError> {
+    pub fn descriptor(&self) -> Result<WolletDescriptor, KeystoreError> {
         let path = self.descriptor_path();
-        std::fs::read_to_string(&path).map_err(|source| KeystoreError::File { path, source })
+        let text = std::fs::read_to_string(&path).map_err(|source| KeystoreError::File { path, source })?;
+        text.trim().parse().map_err(|error: lwk_wollet::Error| KeystoreError::BadDescriptor(error.to_string()))
     }
 
-    /// Decrypts the seed.
-    pub fn unlock(&self, passphrase: &Passphrase, chain: &Chain) -> Result<Keys, KeystoreError> {
+    /// Decrypts the words of the seed.
+    pub fn words(&self, passphrase: &Passphrase) -> Result<Zeroizing<String>, KeystoreError> {
         let path = self.seed_path();
         let sealed = std::fs::read(&path).map_err(|source| KeystoreError::File { path, source })?;
         let secret = super::open(&sealed, passphrase)?;
-        let words = std::str::from_utf8(&secret)
+        std::str::from_utf8(&secret)
             .map(|words| Zeroizing::new(words.to_owned()))
-            .map_err(|error| KeystoreError::Damaged(error.to_string()))?;
-        Keys::from_words(&words, chain)
+            .map_err(|error| KeystoreError::Damaged(error.to_string()))
+    }
+
+    /// Decrypts the seed and derives its keys.
+    pub fn unlock(&self, passphrase: &Passphrase, chain: &Chain) -> Result<Keys, KeystoreError> {
+        Keys::from_words(&self.words(passphrase)?, chain)
     }
 }

@@ -2,19 +2,19 @@
 
 use std::str::FromStr;
 
-use bitcoin::bip32::DerivationPath;
+use bitcoin::bip32::{DerivationPath, Fingerprint};
 use elements::pset::PartiallySignedTransaction;
-use lwk_common::{DescriptorBlindingKey, Signer, Singlesig, singlesig_desc};
+use lwk_common::{DescriptorBlindingKey, Signer, singlesig_desc};
 use lwk_signer::SwSigner;
 use lwk_signer::bip39::Mnemonic;
 use secp256k1_zkp::{PublicKey, SECP256K1, SecretKey};
 use zeroize::Zeroizing;
 
-use super::KeystoreError;
+use super::{Account, CosignerKey, KeystoreError};
 use crate::network::Chain;
 
-/// BIP 84 account 0 with coin type 1, which LWK uses on every chain but Liquid's own.
-const ACCOUNT: &str = "m/84h/1h/0h";
+/// BIP 87 account 0 with coin type 1, which LWK uses on every chain but Liquid's own: the key for wallets with others.
+const COSIGNER: &str = "m/87h/1h/0h";
 
 /// The key that asset contracts name as the issuer's: of account 1, so that it shows no address of the wallet.
 const ISSUER: &str = "m/84h/1h/1h/0/0";
@@ -40,9 +40,33 @@ impl Keys {
             .map_err(|error| KeystoreError::Derive(error.to_string()))
     }
 
-    /// The confidential descriptor: P2WPKH with a SLIP-77 blinding key.
-    pub fn descriptor(&self) -> Result<String, KeystoreError> {
-        singlesig_desc(&self.0, Singlesig::Wpkh, DescriptorBlindingKey::Slip77).map_err(KeystoreError::Derive)
+    /// The confidential descriptor of an account. With one key the blinding key is that of SLIP 77; with several
+    /// cosigners it is that of ELIP 151, and the own key must be among theirs.
+    pub fn descriptor(&self, account: &Account) -> Result<String, KeystoreError> {
+        match account {
+            Account::Single(script) => {
+                singlesig_desc(&self.0, script.lwk(), DescriptorBlindingKey::Slip77).map_err(KeystoreError::Derive)
+            }
+            Account::Multisig(multisig) => {
+                let own = self.cosigner_key()?;
+                if !multisig.cosigners().contains(&own) {
+                    return Err(KeystoreError::NotACosigner(own.to_string()));
+                }
+                multisig.descriptor()
+            }
+        }
+    }
+
+    /// The public key with which this seed takes part in a wallet of several cosigners.
+    pub fn cosigner_key(&self) -> Result<CosignerKey, KeystoreError> {
+        let path = path(COSIGNER)?;
+        let key = self.0.derive_xpub(&path).map_err(|error| KeystoreError::Derive(error.to_string()))?;
+        Ok(CosignerKey::new(self.fingerprint(), path, key))
+    }
+
+    /// What names this seed as a signer.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.0.fingerprint()
     }
 
     /// Signs all inputs of ours.
@@ -50,19 +74,18 @@ impl Keys {
         self.0.sign(pset).map_err(|error| KeystoreError::Derive(error.to_string()))
     }
 
-    /// The secret key of the receiving address with this index.
-    pub fn address_key(&self, index: u32) -> Result<SecretKey, KeystoreError> {
-        self.derive(&format!("{ACCOUNT}/0/{index}"))
+    /// The secret key at the end of a derivation path.
+    pub fn secret_key(&self, path: &DerivationPath) -> Result<SecretKey, KeystoreError> {
+        let key = self.0.derive_xprv(path).map_err(|error| KeystoreError::Derive(error.to_string()))?;
+        Ok(key.private_key)
     }
 
     /// The public key that asset contracts of this wallet name as the issuer's.
     pub fn issuer_key(&self) -> Result<PublicKey, KeystoreError> {
-        self.derive(ISSUER).map(|key| key.public_key(SECP256K1))
+        self.secret_key(&path(ISSUER)?).map(|key| key.public_key(SECP256K1))
     }
+}
 
-    fn derive(&self, path: &str) -> Result<SecretKey, KeystoreError> {
-        let path = DerivationPath::from_str(path).map_err(|error| KeystoreError::Derive(error.to_string()))?;
-        let key = self.0.derive_xprv(&path).map_err(|error| KeystoreError::Derive(error.to_string()))?;
-        Ok(key.private_key)
-    }
+fn path(text: &str) -> Result<DerivationPath, KeystoreError> {
+    DerivationPath::from_str(text).map_err(|error| KeystoreError::Derive(error.to_string()))
 }

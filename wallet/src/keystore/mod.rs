@@ -3,16 +3,20 @@
 //! A wallet's folder holds:
 //!
 //! * `seed.age`: the BIP 39 words, encrypted under a passphrase with age (scrypt). Needed to spend only.
-//! * `descriptor`: the confidential descriptor with the blinding key. It can spend nothing, but it shows every amount,
-//!   so it is private data and readable by its owner only. With it, balance and addresses need no passphrase.
+//! * `descriptor`: the confidential descriptor with the blinding key; it says what kind of wallet it is ([`Account`]). It
+//!   can spend nothing, but it shows every amount, so it is private data and readable by its owner only. With it, balance
+//!   and addresses need no passphrase.
 //! * `wallet.db`: see [`crate::store`].
 //!
 //! Both files are written in one step each and never replaced: a wallet cannot be overwritten by another.
 
+mod account;
 mod home;
 mod keys;
 mod seal;
 
+pub(crate) use account::signers;
+pub use account::{Account, CosignerKey, Multisig, ScriptType};
 pub use home::{Home, WalletFolder, WalletName};
 pub use keys::Keys;
 pub use seal::{Passphrase, open, seal};
@@ -77,6 +81,50 @@ pub enum KeystoreError {
     /// The seed cannot be encrypted.
     #[error("the seed cannot be encrypted: {0}")]
     Encrypt(String),
+    /// Not a cosigner's key.
+    #[error(
+        "`{key}` is not a cosigner's key: {reason}; it is what `aquifer wallet xpub` prints for the cosigner, with the part in brackets"
+    )]
+    BadCosigner {
+        /// What was given.
+        key: String,
+        /// Why it is none.
+        reason: String,
+    },
+    /// A private key where a public one belongs.
+    #[error(
+        "that is a private key, which nobody else may see: whoever has seen it can sign; enter what `aquifer wallet xpub` prints"
+    )]
+    PrivateCosigner,
+    /// The same key twice, or two keys of one seed.
+    #[error(
+        "the cosigner's key {0} is there twice, or another one of the same seed; every cosigner has a seed of their own"
+    )]
+    CosignerTwice(String),
+    /// Too few cosigners, or more than a script can hold.
+    #[error(
+        "{0} cosigners cannot share a wallet, 2 to 20 can; give the key of each, your own included, with --cosigner"
+    )]
+    CosignerCount(usize),
+    /// A number of signatures that makes no sense.
+    #[error("{threshold} of {cosigners} signatures cannot be asked for; --multisig takes 1 to {cosigners}")]
+    Threshold {
+        /// Signatures asked for.
+        threshold: u32,
+        /// Number of cosigners.
+        cosigners: usize,
+    },
+    /// The wallet's own key is not among the cosigners'.
+    #[error(
+        "the own key {0} is not among the cosigners; every cosigner enters the same keys, their own included, with --cosigner"
+    )]
+    NotACosigner(String),
+    /// A descriptor that does not read.
+    #[error("the wallet's descriptor cannot be read: {0}; restore the wallet from its words into another name")]
+    BadDescriptor(String),
+    /// A descriptor of a kind that this program does not make.
+    #[error("the descriptor is of a kind that this program does not know; use the program that made the wallet")]
+    UnknownDescriptor,
     /// Key derivation failed.
     #[error("keys cannot be derived: {0}")]
     Derive(String),

@@ -5,6 +5,7 @@
 //! input has no blinding, so the value blinding factor of the one output cancels its asset blinding factor.
 
 use aquifer_assets::peg::{deposit_programs, pegin_witness};
+use aquifer_assets::primitives;
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::hashes::Hash;
 use elements::confidential::{AssetBlindingFactor, Value, ValueBlindingFactor};
@@ -145,7 +146,7 @@ fn sign<R: RngCore + CryptoRng>(
             script_sig: Script::new(),
             sequence: Sequence::MAX,
             asset_issuance: AssetIssuance::default(),
-            witness: TxInWitness { pegin_witness: witness, ..TxInWitness::default() },
+            witness: TxInWitness::default(),
         }],
         output: vec![output, TxOut::new_fee(fee_sat, asset)],
     };
@@ -166,7 +167,12 @@ fn sign<R: RngCore + CryptoRng>(
     if let Some(input) = transaction.input.first_mut() {
         input.witness.script_witness = Witness::from_slice(&[signature.as_slice(), public.as_slice()]);
     }
-    Ok(transaction)
+    // The types of the `elements` crate take no peg-in witness in parts.
+    let mut claim = primitives::Transaction::from(&transaction);
+    if let Some(input) = claim.input.first_mut() {
+        input.witness.pegin_witness = witness;
+    }
+    Transaction::try_from(&claim).map_err(|error| fail(parts, error.to_string()))
 }
 
 /// What a P2WPKH spend signs as its script (BIP 143).

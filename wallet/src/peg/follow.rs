@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bitcoin::hashes::Hash as _;
 use elements::encode::{deserialize, serialize};
 use elements::{Transaction, Txid};
 
@@ -43,8 +44,12 @@ pub enum Progress<'a> {
 /// Makes a peg-in address and writes it down. Sync before; only then show it.
 pub fn new_address(wallet: &Wallet, ledger: &Ledger) -> Result<PeginAddress, PegError> {
     let height = ledger.tip()?.height();
-    let (index, own) = wallet.new_address()?;
-    let claim_script = own.script_pubkey();
+    // A wallet that cannot claim says so before it uses up an address.
+    wallet.address_key(0)?;
+    let (index, _) = wallet.new_address()?;
+    let (key, _) = wallet.address_key(index)?;
+    // P2WPKH whatever scripts the wallet has: the claim pays to the wallet's own kind of address.
+    let claim_script = elements::Script::new_v0_wpkh(&elements::WPubkeyHash::hash(&key.to_bytes()));
     // The next block is the first that could hold a claim.
     let chain = wallet.chain();
     let bitcoin_address =
@@ -238,7 +243,7 @@ impl<'a> Follower<'a> {
             height: self.ledger.tip()?.height() + 1,
             receiver: &receiver,
         };
-        let key = self.keys.address_key(address.index)?;
+        let key = self.keys.secret_key(&self.wallet.address_key(address.index)?.1)?;
         claim::build(self.wallet.chain(), &parts, &key, self.rate, &mut rand::thread_rng())
     }
 

@@ -14,9 +14,9 @@ use super::PegError;
 /// An address on Bitcoin whose deposits this wallet can claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeginAddress {
-    /// Index of the wallet's address that is the claim script.
+    /// Index of the wallet's address whose key can claim, and that receives the coins.
     pub index: u32,
-    /// The wallet's own script that tweaks the federation script.
+    /// The wallet's own script that tweaks the federation script: P2WPKH of that key.
     pub claim_script: Script,
     /// Where to pay bitcoin.
     pub bitcoin_address: String,

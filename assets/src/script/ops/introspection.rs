@@ -4,15 +4,16 @@
 //! version, or as their SHA-256 and -1.
 
 use bitcoin::hashes::{Hash, sha256};
-use elements::confidential::{Asset, Nonce, Value};
+use elements::Script;
+use elements::confidential::{Asset, Value};
 use elements::encode::serialize;
-use elements::{Script, TxIn, TxOut};
 
 use super::super::machine::Machine;
 use super::super::opcode::*;
 use super::super::sighash::outpoint_flag;
 use super::super::verify::witness_program;
 use super::super::{ScriptError, SighashData, number};
+use crate::primitives::{Nonce, TxIn, TxOut};
 
 const UNAVAILABLE: ScriptError = ScriptError::IntrospectContextUnavailable;
 

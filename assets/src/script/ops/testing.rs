@@ -2,16 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use elements::confidential::{Asset, Nonce, Value};
-use elements::{
-    AssetEntropy, AssetId, BlockHash, LockTime, OutPoint, Script, Sequence, Transaction, TxIn, TxOut, Txid,
-};
+use elements::confidential::{Asset, Value};
+use elements::{AssetEntropy, AssetId, BlockHash, LockTime, OutPoint, Script, Sequence, Txid};
 use secp256k1_zkp::{Generator, PedersenCommitment, SECP256K1, Tag, Tweak};
 
 use super::super::checker::ScriptVersion;
 use super::super::machine::{Stack, Tapscript, run};
 use super::super::reader::push_of;
 use super::super::{Flags, ScriptError, SighashData, TransactionChecker};
+use crate::primitives::{Nonce, Transaction, TxIn, TxOut};
 
 /// Bytes as a stack has them.
 pub(super) fn stack<const N: usize>(elements: [&[u8]; N]) -> Stack {
@@ -38,7 +37,7 @@ pub(super) fn transaction() -> (Transaction, Vec<TxOut>) {
         value,
         nonce,
         script_pubkey: Script::from(script),
-        witness: elements::TxOutWitness::default(),
+        witness: crate::primitives::TxOutWitness::default(),
     };
     let mut inputs = [(0x11, 5, 7), (0x22, 6, 8)].map(|(txid, vout, sequence)| TxIn {
         previous_output: OutPoint::new(Txid::from_byte_array([txid; 32]), vout),
@@ -57,7 +56,7 @@ pub(super) fn transaction() -> (Transaction, Vec<TxOut>) {
             output(
                 1,
                 value_commitment(),
-                Nonce::from_commitment(&[2; 33]).unwrap(),
+                Nonce::Confidential(secp256k1_zkp::Parity::Even, [2; 32]),
                 [vec![0, 20], vec![9; 20]].concat(),
             ),
             output(2, Value::Explicit(0x0102_0304), Nonce::Null, vec![0x51]),

@@ -16,7 +16,7 @@ fn proposal() -> Proposal {
     let fixture = Fixture::new();
     let coins = vec![fixture.deposit(1, BTC, 1), fixture.change(2, 3 * BTC), fixture.deposit(3, 2 * BTC, 0)];
     let pending = vec![request(1, 20_000_000), request(2, 30_000_000), request(3, 9 * BTC)];
-    let plan = plan_batch(&fixture.params, &coins, &pending, RATE).unwrap();
+    let plan = plan_batch(&fixture.treasury, &coins, &pending, RATE).unwrap();
     assert_eq!((plan.paid.len(), plan.inputs.len()), (2, 1));
     Proposal { fixture, coins, pending, plan }
 }
@@ -106,9 +106,9 @@ fn wrong_payments_are_named() {
     assert!(no_such(proposal.fault(|tx| tx.output.swap(0, 1)), 1));
     assert_eq!(proposal.fault(|tx| tx.output = tx.output.split_off(2)), BatchError::PaymentCount(0));
     // One request twice, with every sum right.
-    let treasury = rules::Treasury::of(&proposal.fixture.params).unwrap();
+    let treasury = &proposal.fixture.treasury;
     let twice = [&proposal.pending[0], &proposal.pending[0], &proposal.pending[1]];
-    let twice = plan::assemble(&proposal.fixture.params, &treasury, &[&proposal.coins[0]], &twice, 1_500).unwrap();
+    let twice = plan::assemble(treasury, &[&proposal.coins[0]], &twice, 1_500).unwrap();
     assert!(no_such(proposal.check(&twice.transaction).unwrap_err(), 1));
     // A request that an earlier batch paid is not pending any more.
     let error = proposal.fixture.check(&proposal.coins, &proposal.pending[1..], &proposal.plan.transaction);
@@ -145,7 +145,7 @@ fn identical_requests_are_matched_oldest_first() {
     let coins = [fixture.change(1, BTC)];
     let to = script(PayoutKind::P2wpkh, 9);
     let pending = [1, 2, 3].map(|number| request_to(number, 1_000_000, to.clone()));
-    let plan = plan_batch(&fixture.params, &coins, &pending[..2], RATE).unwrap();
+    let plan = plan_batch(&fixture.treasury, &coins, &pending[..2], RATE).unwrap();
     let checked = fixture.check(&coins, &pending, &plan.transaction).unwrap();
     assert_eq!(checked, plan);
     let error = fixture.check(&coins, &pending[..1], &plan.transaction).unwrap_err();
@@ -158,7 +158,7 @@ fn parked_requests_are_not_paid() {
     let fixture = Fixture::new();
     let coins = [fixture.change(1, BTC)];
     let good = request(1, 50_000_000);
-    let plan = plan_batch(&fixture.params, &coins, std::slice::from_ref(&good), RATE).unwrap();
+    let plan = plan_batch(&fixture.treasury, &coins, std::slice::from_ref(&good), RATE).unwrap();
     let odd = PegoutRequest { parent_script: ScriptBuf::from_bytes(vec![0x51]), ..good };
     let mut transaction = plan.transaction;
     transaction.output[0].script_pubkey = odd.parent_script.clone();
@@ -171,7 +171,7 @@ fn payments_of_dust_are_refused() {
     let fixture = Fixture::new();
     let coins = [fixture.change(1, BTC)];
     let pending = [request(1, 1_000), request(2, 1_000_000)];
-    let plan = plan_batch(&fixture.params, &coins, &pending, 1_000).unwrap();
+    let plan = plan_batch(&fixture.treasury, &coins, &pending, 1_000).unwrap();
     assert_eq!(plan.paid.len(), 2);
     // The same batch at a fee of 1,400 sat leaves 300 sat of the first, below the 540 of its type.
     let mut transaction = plan.transaction;
@@ -185,7 +185,7 @@ fn payments_of_dust_are_refused() {
 fn fee_rates_must_be_near_ours() {
     let proposal = proposal();
     let at = |rate| {
-        let plan = plan_batch(&proposal.fixture.params, &proposal.coins, &proposal.pending, rate).unwrap();
+        let plan = plan_batch(&proposal.fixture.treasury, &proposal.coins, &proposal.pending, rate).unwrap();
         proposal.check(&plan.transaction).map(|plan| plan.fee_rate_sat_per_kvb)
     };
     assert!(at(RATE / 4).is_ok());
@@ -202,10 +202,10 @@ fn coins_are_not_spent_without_need() {
     let proposal = proposal();
     let coins = [proposal.coins[0].clone(), proposal.coins[1].clone()];
     // Built by hand: the same payments from two coins, of which each would do.
-    let treasury = rules::Treasury::of(&proposal.fixture.params).unwrap();
+    let treasury = &proposal.fixture.treasury;
     let requests: Vec<&PegoutRequest> = proposal.pending[..2].iter().collect();
     let coin_refs: Vec<&TreasuryCoin> = coins.iter().collect();
-    let wasteful = plan::assemble(&proposal.fixture.params, &treasury, &coin_refs, &requests, 2_000).unwrap();
+    let wasteful = plan::assemble(treasury, &coin_refs, &requests, 2_000).unwrap();
     assert_eq!(proposal.check(&wasteful.transaction), Err(BatchError::NeedlessInput));
     let unsorted = {
         let mut transaction = wasteful.transaction;
@@ -220,12 +220,12 @@ fn small_change_needs_a_reason() {
     let fixture = Fixture::new();
     let all = [fixture.change(1, BTC), fixture.change(2, BTC)];
     let pending = [request(1, BTC - 50_000)];
-    let alone = plan_batch(&fixture.params, &all[..1], &pending, RATE).unwrap();
+    let alone = plan_batch(&fixture.treasury, &all[..1], &pending, RATE).unwrap();
     assert_eq!(alone.change.as_ref().unwrap().amount_sat, 50_000);
     assert!(fixture.check(&all[..1], &pending, &alone.transaction).is_ok());
     assert_eq!(fixture.check(&all, &pending, &alone.transaction), Err(BatchError::SmallChange(50_000)));
     // A coin not worth its fee is no way out, so it is no objection either.
-    let dust = [all[0].clone(), fixture.change(2, 400)];
+    let dust = [all[0].clone(), fixture.change(2, 250)];
     assert!(fixture.check(&dust, &pending, &alone.transaction).is_ok());
 }
 
@@ -235,8 +235,8 @@ fn change_of_dust_is_refused() {
     let fixture = Fixture::new();
     let coins = [fixture.change(1, BTC)];
     let pending = [request(1, BTC - 100)];
-    let treasury = rules::Treasury::of(&fixture.params).unwrap();
-    let plan = plan::assemble(&fixture.params, &treasury, &[&coins[0]], &[&pending[0]], 1_000).unwrap();
+    let treasury = &fixture.treasury;
+    let plan = plan::assemble(treasury, &[&coins[0]], &[&pending[0]], 1_000).unwrap();
     assert_eq!(fixture.check(&coins, &pending, &plan.transaction), Err(BatchError::SmallChange(100)));
 }
 
@@ -247,22 +247,24 @@ fn too_heavy_a_batch_is_refused() {
         .map(|number| TreasuryCoin { outpoint: OutPoint::new(Txid::all_zeros(), number), ..fixture.change(1, 10_000) })
         .collect();
     let pending = [request(1, 6_000_000)];
-    let treasury = rules::Treasury::of(&fixture.params).unwrap();
+    let treasury = &fixture.treasury;
     let refs: Vec<&TreasuryCoin> = coins.iter().collect();
-    let plan = plan::assemble(&fixture.params, &treasury, &refs, &[&pending[0]], 500_000).unwrap();
+    let plan = plan::assemble(treasury, &refs, &[&pending[0]], 500_000).unwrap();
     let error = fixture.check(&coins, &pending, &plan.transaction).unwrap_err();
     assert!(matches!(error, BatchError::Weight(weight) if weight > MAX_ACCEPTED_WEIGHT), "{error:?}");
 }
 
 #[test]
 fn commitments_are_found_and_only_one_is_allowed() {
-    use elements::{AssetId, TxOut, confidential::Value};
+    use elements::{AssetId, confidential::Value};
+
+    use aquifer_assets::primitives::{Transaction, TxOut};
     let output = |script: Script| TxOut {
         value: Value::Explicit(0),
         script_pubkey: script,
         ..TxOut::new_fee(0, AssetId::from_byte_array([1; 32]))
     };
-    let coinbase = |scripts: Vec<Script>| elements::Transaction {
+    let coinbase = |scripts: Vec<Script>| Transaction {
         version: 2,
         lock_time: elements::LockTime::ZERO,
         input: vec![],

@@ -8,8 +8,9 @@ mod peg;
 mod read;
 mod write;
 
+use aquifer_assets::primitives::Block;
 use aquifer_federation::treasury::BatchPlan;
-use elements::{AssetId, Block, BlockHash, OutPoint, Txid};
+use elements::{AssetId, BlockHash, OutPoint, Txid};
 
 pub use peg::TreasuryTotals;
 pub use read::{LedgerReader, Snapshot};

@@ -2,7 +2,7 @@
 
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::IssuanceRecord;
-use aquifer_federation::treasury::TreasuryCoin;
+use aquifer_federation::treasury::{CoinKind, TreasuryCoin};
 use bitcoin::ScriptBuf;
 use bitcoin::hashes::Hash as _;
 use elements::{AssetId, OutPoint, Txid};
@@ -190,13 +190,20 @@ fn amount(stored: i64) -> u64 {
 }
 
 fn coin_of_row(row: &Row<'_>) -> Result<TreasuryCoin, rusqlite::Error> {
+    // Deposits alone have a claim script.
+    let kind = match row.get::<_, Option<Vec<u8>>>(6)? {
+        None => CoinKind::Treasury,
+        Some(claim_script) => CoinKind::Deposit {
+            witness_script: ScriptBuf::from_bytes(row.get(4)?),
+            redeem: row.get::<_, Option<Vec<u8>>>(5)?.map(ScriptBuf::from_bytes),
+            claim_script: claim_script.into(),
+        },
+    };
     Ok(TreasuryCoin {
         outpoint: parent_outpoint_of(row.get(0)?, row.get(1)?),
         amount_sat: amount(row.get(2)?),
         script_pubkey: ScriptBuf::from_bytes(row.get(3)?),
-        witness_script: ScriptBuf::from_bytes(row.get(4)?),
-        redeem: row.get::<_, Option<Vec<u8>>>(5)?.map(ScriptBuf::from_bytes),
-        claim_script: row.get::<_, Option<Vec<u8>>>(6)?.map(elements::Script::from),
+        kind,
     })
 }
 

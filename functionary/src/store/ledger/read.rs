@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
+use aquifer_assets::primitives::{TxOut, decode_header};
 use aquifer_assets::state::{ChainView, Coin, DynafedEntries, ViewError};
-use elements::encode::deserialize;
-use elements::{BlockHash, BlockHeader, OutPoint, Script, Txid};
+use elements::{BlockHash, OutPoint, Script, Txid};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::db::{StoreError, failed, open_reader};
@@ -174,7 +174,7 @@ impl Snapshot<'_> {
                 .optional()
         })?;
         row.map(|(height, is_coinbase, output)| {
-            let output = deserialize(&output).map_err(|error| damaged(format!("the coin {outpoint}: {error}")))?;
+            let output = TxOut::decode(output).map_err(|error| damaged(format!("the coin {outpoint}: {error}")))?;
             Ok(Coin { output, height, is_coinbase })
         })
         .transpose()
@@ -240,8 +240,8 @@ impl ChainView for Snapshot<'_> {
                     .query_row([height], |row| row.get(0))
             })
             .map_err(unreadable)?;
-        let header: BlockHeader =
-            deserialize(&header).map_err(|error| ViewError(format!("the header at height {height}: {error}")))?;
+        let header =
+            decode_header(header).map_err(|error| ViewError(format!("the header at height {height}: {error}")))?;
         Ok(DynafedEntries::of(&header))
     }
 }

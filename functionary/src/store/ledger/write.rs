@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use aquifer_assets::block::stricter_block_weight;
 use aquifer_assets::chain::ChainParams;
+use aquifer_assets::primitives::Block;
 use aquifer_assets::state::Effects;
 use bitcoin::hashes::Hash as _;
 use elements::encode::serialize;
-use elements::{AssetId, Block, Script};
+use elements::{AssetId, Script};
 use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
 
@@ -133,7 +134,7 @@ fn touched_scripts<'a>(block: &'a Block, effects: &'a Effects) -> Vec<(&'a Scrip
     let mut touched = Vec::new();
     for tx in &block.txdata {
         let txid = tx.txid().to_byte_array();
-        for input in tx.input.iter().filter(|input| !input.is_pegin()) {
+        for input in tx.input.iter().filter(|input| !input.is_pegin) {
             let spent =
                 effects.spent.get(&input.previous_output).map(|coin| &coin.output.script_pubkey).or_else(|| {
                     let parent = made_here.get(&input.previous_output.txid)?;
@@ -218,7 +219,8 @@ fn insert_peg(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
             change.outpoint.vout,
             integer(change.amount_sat),
             change.script_pubkey.as_bytes(),
-            change.witness_script.as_bytes(),
+            // The treasury's own output needs none: how it is spent follows from the federation.
+            Vec::<u8>::new(),
             None::<Vec<u8>>,
             None::<Vec<u8>>,
             new.height
