@@ -81,9 +81,21 @@ impl Core {
         Ok(())
     }
 
-    /// After a restart: every batch may still need our signatures, or be followed on Bitcoin.
+    /// Drops batches that are buried on Bitcoin, on disk first: however long the history is, memory holds what is open.
+    pub(super) fn forget_buried_batches(&mut self) -> Result<(), ChainError> {
+        let buried = self.judge.parent.buried_batches();
+        if buried.is_empty() {
+            return Ok(());
+        }
+        self.ledger.bury_batches(&buried)?;
+        self.judge.parent.forget_batches(&buried);
+        self.unsigned.retain(|height, _| !buried.contains(height));
+        Ok(())
+    }
+
+    /// After a restart: every batch that is not buried may still need our signatures, or be followed on Bitcoin.
     pub(super) fn resume_batches(&mut self) -> Result<(), ChainError> {
-        let batches = self.judge.ledger.snapshot()?.batches()?;
+        let batches = self.judge.ledger.snapshot()?.open_batches()?;
         for (height, bytes) in batches {
             let batch: bitcoin::Transaction =
                 bitcoin::consensus::deserialize(&bytes).map_err(|error| StoreError::Inconsistent {

@@ -201,6 +201,8 @@ impl Core {
     pub fn new(parts: CoreParts, sender: SyncSender<Event>, events: Receiver<Event>) -> Result<Self, ChainError> {
         let CoreParts { federation, me, keys, pacing, ledger, consensus, signer, judge, guard, network, status } =
             parts;
+        let mut ledger = ledger;
+        judge.mend_valve(&mut ledger)?;
         let tip = judge.ledger.snapshot()?.tip()?;
         let members = Members::of(&federation.roster);
         let chain = federation.params.genesis_hash().to_byte_array();
@@ -272,6 +274,8 @@ impl Core {
 
     /// Takes up what a crash interrupted: a decided block whose signatures are missing, batches to be signed again.
     fn recover(&mut self) -> Result<(), ChainError> {
+        self.recount()?;
+        self.judge.halts.refresh(&self.judge.valve(&self.judge.ledger.snapshot()?)?)?;
         self.resume_batches()?;
         if let Some(decided) = self.world.store.decided(self.next_height())? {
             tracing::info!(height = decided.height, block = %decided.block, "a decided block waits for its signatures");
@@ -290,6 +294,7 @@ impl Core {
             Event::Work(done) => self.work_done(done.0),
             Event::TransactionsWait => self.consider_start(),
             Event::GuardMoved => self.sign_released_batches(),
+            Event::NoticesMoved => self.notices_moved(),
             Event::Stop => Ok(()),
         }
     }
@@ -324,6 +329,9 @@ impl Core {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         self.send(member, Kind::Hello(hello));
+        for notice in self.judge.halts.pool() {
+            self.send(member, Kind::Notice(notice.to_bytes().into()));
+        }
         // What the next block would hold. More would only crowd its queue; this member proposes the rest in its turn.
         for candidate in self.judge.mempool.candidates(MAX_BLOCK_WEIGHT) {
             self.send(member, Kind::Transaction(elements::encode::serialize(&*candidate.transaction).into()));
@@ -357,6 +365,7 @@ impl Core {
             Some(Kind::HeaderShareRequest(request)) => self.header_share_wanted(from, request.height),
             Some(Kind::BatchShare(share)) => self.batch_share(from, &share),
             Some(Kind::BatchShareRequest(request)) => self.batch_share_wanted(from, request.height),
+            Some(Kind::Notice(bytes)) => self.notice(from, &bytes),
             Some(Kind::Tip(tip)) => self.peer_tip(from, tip.height),
             // Transactions are verified elsewhere and reach this thread through the mempool.
             Some(Kind::Transaction(_)) | None => Ok(()),
@@ -455,7 +464,7 @@ impl Core {
         }
         let since = self.tip_since.elapsed();
         let joined = self.early.iter().any(|(_, message)| message.height() == height);
-        let work = joined || !self.judge.mempool.is_empty();
+        let work = joined || !self.judge.mempool.is_empty() || !self.judge.halts.is_empty();
         let due = if work { self.pacing.min_spacing } else { self.pacing.idle_interval };
         match due.checked_sub(since).filter(|left| !left.is_zero()) {
             Some(left) => {

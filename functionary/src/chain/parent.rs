@@ -42,4 +42,10 @@ pub trait ParentChain: Send + Sync {
 
     /// Final batches that lack signatures, with the members to ask for them. Does not ask Bitcoin.
     fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)>;
+
+    /// Heights of batches that lie so deep on Bitcoin that nobody needs to look at them again. Does not ask Bitcoin.
+    fn buried_batches(&self) -> Vec<u32>;
+
+    /// Follows these batches no more.
+    fn forget_batches(&self, heights: &[u32]);
 }

@@ -64,4 +64,12 @@ impl ParentChain for BitcoinParent {
     fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)> {
         self.driver.wanted()
     }
+
+    fn buried_batches(&self) -> Vec<u32> {
+        self.driver.buried()
+    }
+
+    fn forget_batches(&self, heights: &[u32]) {
+        self.driver.forget(heights);
+    }
 }

@@ -16,6 +16,7 @@ use aquifer_functionary::chain::SystemClock;
 use aquifer_functionary::chain::body::Body;
 use aquifer_functionary::chain::judge::{BadBlock, Examined, Judge, Scrutiny, Verdict};
 use aquifer_functionary::chain::parent::{DepthVerdict, ParentChain};
+use aquifer_functionary::halt::HaltDesk;
 use aquifer_functionary::mempool::{Admission, Mempool, MempoolError};
 use aquifer_functionary::store::OpenGate;
 use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore};
@@ -83,7 +84,8 @@ pub struct Chain {
     pub rng: ChaCha20Rng,
     /// The judge of one member.
     pub judge: Judge,
-    ledger: LedgerStore,
+    /// Its ledger's writer.
+    pub ledger: LedgerStore,
     deposits: u8,
     _folder: tempfile::TempDir,
 }
@@ -108,7 +110,15 @@ impl Chain {
         let parent: Arc<dyn ParentChain> = Arc::<DepthTable>::clone(&bitcoin);
         let judge = Judge {
             mempool: Arc::new(Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&parent))),
+            halts: Arc::new(HaltDesk::open(
+                &folder.path().join("halt.db"),
+                Arc::new(founded.federation.roster.clone()),
+                params.genesis_hash().to_byte_array(),
+                MemberIndex(0),
+                founded.seeds.first().ok_or_else(|| ForgeError::Ceremony("no seed".to_owned()))?.keys().host,
+            )?),
             params,
+            roster: Arc::new(founded.federation.roster.clone()),
             treasury: Arc::new(founded.federation.treasury.clone()),
             ledger: reader,
             parent,
