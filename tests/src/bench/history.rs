@@ -61,7 +61,7 @@ pub fn keep(plan: &Plan, progress: &mut dyn FnMut(u64)) -> Result<Vec<HistoryPar
             coin = payment.coin(0, owner)?;
             let batch = {
                 let snapshot = chain.judge.ledger.snapshot()?;
-                let waiting = snapshot.waiting_pegouts()?;
+                let waiting: Vec<_> = snapshot.waiting_pegouts()?.into_iter().map(|waiting| waiting.request).collect();
                 plan_batch(&chain.judge.treasury, &snapshot.treasury_coins()?, &waiting, FEE_RATE_SAT_PER_KVB)
             };
             paid += batch.as_ref().map_or(0, |batch| u64::try_from(batch.paid.len()).unwrap_or(u64::MAX));
