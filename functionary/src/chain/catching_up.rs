@@ -35,6 +35,7 @@ impl Core {
     pub(super) fn tick(&mut self) -> Result<(), ChainError> {
         self.chase_shares()?;
         self.sign_released_batches()?;
+        self.tend_sessions()?;
         self.chase_batches();
         let stuck = self.tip.height == self.tip_at_last_tick;
         self.tip_at_last_tick = self.tip.height;

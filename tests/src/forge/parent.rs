@@ -6,10 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
+use aquifer_federation::treasury::{BatchPlan, Signed, TreasuryCoin};
 use aquifer_functionary::chain::parent::{
-    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
+    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord, WantedSignatures,
 };
+use bitcoin::secp256k1::schnorr;
 
 /// A parent chain that knows the depth of the deposits it was told of, and pays no peg-outs.
 #[derive(Default)]
@@ -48,7 +49,12 @@ impl ParentChain for DepthTable {
         Ok(())
     }
 
-    fn sign_batch(&self, batch: FinalBatch, _record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
+    fn sign_batch(
+        &self,
+        batch: FinalBatch,
+        _signed: Signed,
+        _record: &mut dyn SignerRecord,
+    ) -> Result<Vec<Vec<u8>>, PegoutError> {
         Err(PegoutError::Assembly(batch.height))
     }
 
@@ -62,7 +68,21 @@ impl ParentChain for DepthTable {
         Err(PegoutError::NoMember(from))
     }
 
-    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)> {
+    fn accept_key_signatures(
+        &self,
+        from: MemberIndex,
+        _height: u32,
+        _txid: &bitcoin::Txid,
+        _signatures: &[schnorr::Signature],
+    ) -> Result<Shares, PegoutError> {
+        Err(PegoutError::NoMember(from))
+    }
+
+    fn key_signatures(&self, _height: u32, _txid: &bitcoin::Txid) -> Option<Vec<schnorr::Signature>> {
+        None
+    }
+
+    fn wanted_signatures(&self) -> Vec<WantedSignatures> {
         Vec::new()
     }
 }
