@@ -214,7 +214,7 @@ impl Pegouts {
         self.coin = change;
         let known = self.heights.len();
         let batches = || federation.batches(witness).unwrap_or_default();
-        wait_until(PATIENCE, || batches().len() > known).map_err(|()| format!("no batch {known}"))?;
+        wait_until(PATIENCE, || batches().len() > known).map_err(|_| format!("no batch {known}"))?;
         self.heights = batches().iter().map(|(height, _)| *height).collect();
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Pegouts {
         let signed = |member: &u16| federation.signed_batch(*member, height).ok().flatten();
         let all = || members.iter().filter_map(signed).collect::<Vec<_>>();
         wait_until(PATIENCE, || all().len() == members.len())
-            .map_err(|()| format!("members {members:?}: only {} have the batch of block {height}", all().len()))?;
+            .map_err(|_| format!("members {members:?}: only {} have the batch of block {height}", all().len()))?;
         Ok(all())
     }
 

@@ -60,7 +60,7 @@ impl Story {
         self.coin = change;
         let known = self.batches;
         let batches = || self.federation.batches(0).unwrap_or_default();
-        wait_until(PATIENCE, || batches().len() > known).map_err(|()| format!("no batch {known}"))?;
+        wait_until(PATIENCE, || batches().len() > known).map_err(|_| format!("no batch {known}"))?;
         self.batches = known + 1;
         let (height, _) = batches().get(known).cloned().ok_or("the batch is gone")?;
         Ok(height)
@@ -71,7 +71,7 @@ impl Story {
         let signed = |member: &u16| self.federation.signed_batch(*member, height).ok().flatten();
         let all = || self.members.iter().filter_map(signed).collect::<Vec<_>>();
         wait_until(PATIENCE, || all().len() == self.members.len())
-            .map_err(|()| format!("only {} of {} have the batch of {height}", all().len(), self.members.len()))?;
+            .map_err(|_| format!("only {} of {} have the batch of {height}", all().len(), self.members.len()))?;
         Ok(all())
     }
 
@@ -87,7 +87,9 @@ impl Story {
 
     fn assert_sound(&self) -> TestResult {
         let audit = self.federation.audit();
-        assert!(audit.nonces_used() >= self.federation.federation().threshold(), "the recorder heard nothing");
+        // What a leader asks of itself does not travel.
+        let least = self.federation.federation().threshold() - 1;
+        assert!(audit.nonces_used() >= least, "the recorder heard of {} nonces only", audit.nonces_used());
         assert!(audit.violations().is_empty(), "{:?}", audit.violations());
         Ok(())
     }
@@ -213,7 +215,7 @@ fn restarts_in_the_middle_of_sessions() -> TestResult {
     for member in [2, 0, 3, 1] {
         let used = story.federation.audit().nonces_used();
         wait_until(PATIENCE, || story.federation.audit().nonces_used() > used)
-            .map_err(|()| "no session goes on".to_owned())?;
+            .map_err(|_| "no session goes on".to_owned())?;
         story.federation.stop(member)?;
         story.federation.start(member)?;
     }

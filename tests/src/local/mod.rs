@@ -195,7 +195,7 @@ impl LocalFederation {
     /// Waits until a member's chain ends by itself, and returns why it did.
     pub fn wait_for_end(&mut self, index: u16, patience: Duration) -> Result<ChainError, String> {
         wait_until(patience, || self.has_ended(index))
-            .map_err(|()| format!("member {index} did not stop within {patience:?}"))?;
+            .map_err(|_| format!("member {index} did not stop within {patience:?}"))?;
         match self.stop(index) {
             Err(ChainError::Thread("member")) => Err("it panicked".into()),
             Err(error) => Ok(error),
@@ -234,7 +234,7 @@ impl LocalFederation {
 
     /// Waits until all of `members` have come to `height`.
     pub fn wait_for_height(&self, members: &[u16], height: u32, patience: Duration) -> Result<(), String> {
-        wait_until(patience, || members.iter().all(|member| self.height(*member) >= height)).map_err(|()| {
+        wait_until(patience, || members.iter().all(|member| self.height(*member) >= height)).map_err(|_| {
             let heights: Vec<u32> = members.iter().map(|member| self.height(*member)).collect();
             let ended: Vec<u16> = members.iter().copied().filter(|member| self.has_ended(*member)).collect();
             format!("members {members:?} stand at {heights:?} after {patience:?}, not at {height}; ended: {ended:?}")
@@ -304,11 +304,11 @@ fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
 ///
 /// # Errors
 /// If it does not within `patience`.
-pub fn wait_until(patience: Duration, condition: impl Fn() -> bool) -> Result<(), ()> {
+pub fn wait_until(patience: Duration, condition: impl Fn() -> bool) -> Result<(), String> {
     let begun = Instant::now();
     while !condition() {
         if begun.elapsed() > patience {
-            return Err(());
+            return Err(format!("not within {patience:?}"));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
