@@ -151,7 +151,7 @@ fn four_silent_of_fifteen() -> TestResult {
 fn lie(from: MemberIndex, message: &PeerMessage) -> Post {
     let Some(Kind::SigningAnswer(answer)) = &message.kind else { return Post::Deliver };
     let mut lie = SigningAnswer { ..answer.clone() };
-    if from.0 % 2 == 0 {
+    if from.0.is_multiple_of(2) {
         let mut shares = answer.shares.to_vec();
         // At a place of its own for each: errors that cancel each other out would do no harm.
         if let Some(byte) = shares.get_mut(8 + usize::from(from.0)) {
