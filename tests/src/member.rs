@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::auditor::Auditor;
 use crate::bitcoind::Bitcoind;
+use crate::elementsd::Elementsd;
 use crate::error::HarnessError;
 use crate::json::Printed;
 use crate::ports::ReservedPort;
@@ -194,6 +195,20 @@ impl Member {
         let path = self.folder.join("aquiferd.toml");
         let text = fs::read_to_string(&path).map_err(HarnessError::file("read", &path))?;
         fs::write(&path, format!("{text}\n{lines}\n")).map_err(HarnessError::file("write", &path))
+    }
+
+    /// Starts it anew with an elementsd of its own, which it feeds and asks.
+    ///
+    /// # Errors
+    /// When it does not end or does not start.
+    pub fn consult(&mut self, elementsd: &Elementsd) -> Result<(), HarnessError> {
+        self.configure(&format!(
+            "[elementsd]\nurl = \"{}\"\ncookie_file = \"{}\"\n",
+            elementsd.rpc_url(),
+            elementsd.cookie_path().display()
+        ))?;
+        self.terminate()?;
+        self.start()
     }
 
     /// `aquiferd elements-conf --with-bitcoind`: the configuration with which an elementsd follows the chain and checks

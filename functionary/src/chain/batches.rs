@@ -55,8 +55,10 @@ impl Core {
         Ok(())
     }
 
-    /// Signs what the guard lets pass now, oldest first, and notes why the others wait.
+    /// Signs what the guard lets pass now, oldest first, and notes why the others wait. What it lets pass no more is signed no
+    /// further.
     pub(super) fn sign_released_batches(&mut self) -> Result<(), ChainError> {
+        self.tend_sessions()?;
         if self.unsigned.is_empty() {
             return Ok(());
         }
@@ -90,9 +92,21 @@ impl Core {
         Ok(())
     }
 
-    /// After a restart: every batch may still need our signatures, or be followed on Bitcoin.
+    /// Drops batches that are buried on Bitcoin, on disk first: however long the history is, memory holds what is open.
+    pub(super) fn forget_buried_batches(&mut self) -> Result<(), ChainError> {
+        let buried = self.judge.parent.buried_batches();
+        if buried.is_empty() {
+            return Ok(());
+        }
+        self.ledger.bury_batches(&buried)?;
+        self.judge.parent.forget_batches(&buried);
+        self.unsigned.retain(|height, _| !buried.contains(height));
+        Ok(())
+    }
+
+    /// After a restart: every batch that is not buried may still need our signatures, or be followed on Bitcoin.
     pub(super) fn resume_batches(&mut self) -> Result<(), ChainError> {
-        let batches = self.judge.ledger.snapshot()?.batches()?;
+        let batches = self.judge.ledger.snapshot()?.open_batches()?;
         for (height, bytes) in batches {
             let batch: bitcoin::Transaction =
                 bitcoin::consensus::deserialize(&bytes).map_err(|error| StoreError::Inconsistent {

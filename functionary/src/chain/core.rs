@@ -224,6 +224,8 @@ impl Core {
             network,
             status,
         } = parts;
+        let mut ledger = ledger;
+        judge.mend_valve(&mut ledger)?;
         let tip = judge.ledger.snapshot()?.tip()?;
         let members = Members::of(&federation.roster);
         let chain = federation.params.genesis_hash().to_byte_array();
@@ -299,6 +301,8 @@ impl Core {
 
     /// Takes up what a crash interrupted: a decided block whose signatures are missing, batches to be signed again.
     fn recover(&mut self) -> Result<(), ChainError> {
+        self.recount()?;
+        self.judge.halts.refresh(&self.judge.valve(&self.judge.ledger.snapshot()?)?)?;
         self.resume_batches()?;
         if let Some(decided) = self.world.store.decided(self.next_height())? {
             tracing::info!(height = decided.height, block = %decided.block, "a decided block waits for its signatures");
@@ -318,6 +322,7 @@ impl Core {
             Event::Session(effect) => self.session_effect(effect),
             Event::TransactionsWait => self.consider_start(),
             Event::GuardMoved => self.sign_released_batches(),
+            Event::NoticesMoved => self.notices_moved(),
             Event::Stop => Ok(()),
         }
     }
@@ -352,6 +357,9 @@ impl Core {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         self.send(member, Kind::Hello(hello));
+        for notice in self.judge.halts.pool() {
+            self.send(member, Kind::Notice(notice.to_bytes().into()));
+        }
         // What the next block would hold. More would only crowd its queue; this member proposes the rest in its turn.
         for candidate in self.judge.mempool.candidates(MAX_BLOCK_WEIGHT) {
             self.send(member, Kind::Transaction(elements::encode::serialize(&*candidate.transaction).into()));
@@ -391,6 +399,7 @@ impl Core {
             }
             Some(Kind::SigningAnswer(answer)) => self.session_message(from, read_answer(self.me, &answer)),
             Some(Kind::KeySignatures(signatures)) => self.key_signatures(from, &signatures),
+            Some(Kind::Notice(bytes)) => self.notice(from, &bytes),
             Some(Kind::Tip(tip)) => self.peer_tip(from, tip.height),
             // Transactions are verified elsewhere and reach this thread through the mempool.
             Some(Kind::Transaction(_)) | None => Ok(()),
@@ -489,7 +498,7 @@ impl Core {
         }
         let since = self.tip_since.elapsed();
         let joined = self.early.iter().any(|(_, message)| message.height() == height);
-        let work = joined || !self.judge.mempool.is_empty();
+        let work = joined || !self.judge.mempool.is_empty() || !self.judge.halts.is_empty();
         let due = if work { self.pacing.min_spacing } else { self.pacing.idle_interval };
         match due.checked_sub(since).filter(|left| !left.is_zero()) {
             Some(left) => {

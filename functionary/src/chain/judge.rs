@@ -16,9 +16,11 @@ use aquifer_assets::primitives::Transaction;
 use aquifer_assets::state::{ChainView as _, DynafedEntries, Effects, ViewError};
 use aquifer_assets::transaction::fee_in;
 use aquifer_federation::consensus::BlockId;
+use aquifer_federation::roster::Roster;
 use aquifer_federation::treasury::{
     BatchPlan, CommitmentError, FeeRateBounds, Treasury, batch_commitment, check_batch, find_batch_commitment,
 };
+use aquifer_federation::valve::{Notice, NoticeError, Valve};
 use aquifer_proto::peer::FinalBlock;
 use elements::{BlockHeader, Script, Txid};
 
@@ -26,6 +28,8 @@ use super::Clock;
 use super::body::{Body, BodyError};
 use super::oversight::SecondOpinion;
 use super::parent::{BatchVerdict, DepthVerdict, ParentChain};
+use super::valve::Queue;
+use crate::halt::HaltDesk;
 use crate::mempool::Mempool;
 use crate::store::StoreError;
 use crate::store::ledger::{LedgerReader, LedgerStore, NewBlock, Snapshot, Tip};
@@ -70,6 +74,9 @@ pub enum BadBlock {
     /// The coinbase's commitment is malformed.
     #[error("{0}")]
     Commitment(#[from] CommitmentError),
+    /// A notice to halt or to resume that must not stand there.
+    #[error("{0}")]
+    Notice(#[from] NoticeError),
     /// The batch is not what it should be.
     #[error("its peg-out batch is wrong: {0}")]
     Batch(String),
@@ -102,6 +109,8 @@ pub struct Examined {
 pub struct Judge {
     /// The chain's parameters.
     pub params: Arc<ChainParams>,
+    /// The members, and how far the valve opens for them.
+    pub roster: Arc<Roster>,
     /// What the members hold the bitcoin with.
     pub treasury: Arc<Treasury>,
     /// The final chain.
@@ -116,6 +125,8 @@ pub struct Judge {
     pub fee_script: Script,
     /// Another implementation that must agree before this member votes, if there is one.
     pub opinion: Option<Arc<dyn SecondOpinion>>,
+    /// Whether this member has halted peg-outs, and what members have said that no block has carried.
+    pub halts: Arc<HaltDesk>,
 }
 
 /// How much to ask: of Bitcoin, and of what the federation signs beyond what the chain allows.
@@ -147,11 +158,13 @@ impl Judge {
     pub fn build(&self) -> Result<Examined, StoreError> {
         let snapshot = self.ledger.snapshot()?;
         let tip = snapshot.tip()?;
-        let batch = self.parent.propose_batch(&snapshot.treasury_coins()?, &snapshot.waiting_pegouts()?);
+        let valve = self.valve(&snapshot)?;
+        let notices = self.halts.pending(&valve);
+        let batch = self.plan_batch(&snapshot, &valve.after_notices(&notices))?;
         let federation = snapshot.federation(&self.params, tip.height.saturating_add(1)).map_err(unreadable)?;
         let mut transactions = self.transactions();
         for _ in 0..2 {
-            let body = self.assemble(&tip, &federation, transactions, batch.as_ref());
+            let body = self.assemble(&tip, &federation, transactions, batch.as_ref(), &notices);
             match self.check(&tip, &body, &snapshot) {
                 Ok(effects) => return Ok(Examined { body, effects, batch }),
                 Err(error) => {
@@ -164,12 +177,21 @@ impl Judge {
             }
         }
         // Nothing that waits may stop the chain: an empty block is always valid.
-        let body = self.assemble(&tip, &federation, Vec::new(), batch.as_ref());
+        let body = self.assemble(&tip, &federation, Vec::new(), batch.as_ref(), &notices);
         let effects = self.check(&tip, &body, &snapshot).map_err(|error| StoreError::Inconsistent {
             file: "ledger.db".into(),
             reason: format!("an empty block on it is not valid: {error}"),
         })?;
         Ok(Examined { body, effects, batch })
+    }
+
+    /// A batch of what the valve releases. A member that has halted peg-outs plans none.
+    fn plan_batch(&self, snapshot: &Snapshot<'_>, valve: &Valve) -> Result<Option<BatchPlan>, StoreError> {
+        if self.halts.hold().is_some() || valve.closure().is_some() {
+            return Ok(None);
+        }
+        let released = self.queue(snapshot)?.released(valve);
+        Ok(self.parent.propose_batch(&snapshot.treasury_coins()?, &released))
     }
 
     /// The rules of the ledger. What the mempool has verified is not verified again.
@@ -189,9 +211,11 @@ impl Judge {
         federation: &Federation,
         transactions: Vec<Transaction>,
         batch: Option<&BatchPlan>,
+        notices: &[Notice],
     ) -> Body {
         let policy_asset = self.params.pegged_asset();
         let fee = transactions.iter().fold(0u64, |sum, tx| sum.saturating_add(fee_in(tx, policy_asset)));
+        let commitment = batch.map(|batch| batch_commitment(&batch.transaction.compute_txid()));
         let template = Template {
             height: tip.height.saturating_add(1),
             previous: tip.hash,
@@ -200,7 +224,7 @@ impl Judge {
             transactions,
             fees: BTreeMap::from([(policy_asset, fee)]),
             fee_script: self.fee_script.clone(),
-            commitments: batch.map(|batch| batch_commitment(&batch.transaction.compute_txid())).into_iter().collect(),
+            commitments: notices.iter().map(Notice::script).chain(commitment).collect(),
         };
         Body { block: build_block(&self.params, template), batch: batch.map(|batch| batch.transaction.clone()) }
     }
@@ -257,13 +281,19 @@ impl Judge {
         let Examined { body: Body { block, .. }, effects, batch } = examined;
         let BlockHeader { height, time, .. } = block.header;
         // BIP 113: this block and the ten before it.
-        let mut times = self.ledger.snapshot()?.latest_times(10)?;
+        let snapshot = self.ledger.snapshot()?;
+        let mut times = snapshot.latest_times(10)?;
         times.push(time);
         times.sort_unstable();
         let median_time_past = times.get(times.len() / 2).copied().unwrap_or(time);
+        let valve = self.valve_after(&snapshot, block, median_time_past, effects, batch.as_ref())?;
+        drop(snapshot);
+        let saved = valve.save();
         let txids: Vec<Txid> = block.txdata.iter().map(Transaction::txid).collect();
-        let new = NewBlock { block, height, median_time_past, effects, certificate, batch: batch.as_ref() };
+        let (batch, valve_state) = (batch.as_ref(), Some(saved.as_slice()));
+        let new = NewBlock { block, height, median_time_past, effects, certificate, batch, valve: valve_state };
         self.mempool.connect(&txids, effects, || ledger.connect(&new))?;
+        self.halts.refresh(&valve)?;
         Ok(Tip { height, hash: block.block_hash(), time, median_time_past })
     }
 
@@ -322,15 +352,23 @@ impl Judge {
             Some(Err(error)) => return Ok(Err(Verdict::Invalid(error.into()))),
             None => None,
         };
+        let mut valve = self.valve(snapshot)?;
+        if scrutiny == Scrutiny::Full {
+            valve = match Self::notices_of(&body.block, &valve) {
+                Ok(notices) => valve.after_notices(&notices),
+                Err(error) => return Ok(Err(Verdict::Invalid(error.into()))),
+            };
+        }
         let given = body.batch.as_ref().map(bitcoin::Transaction::compute_txid);
         if committed != given {
             return Ok(Err(Verdict::Invalid(BadBlock::BatchCommitment { committed, given })));
         }
         let Some(batch) = &body.batch else { return Ok(Ok(None)) };
-        let (coins, waiting) = (snapshot.treasury_coins()?, snapshot.waiting_pegouts()?);
+        let (coins, queue) = (snapshot.treasury_coins()?, self.queue(snapshot)?);
+        let waiting = queue.all();
         Ok(match scrutiny {
             Scrutiny::Full => match self.parent.judge_batch(batch, &coins, &waiting) {
-                BatchVerdict::Good(plan) => Ok(Some(*plan)),
+                BatchVerdict::Good(plan) => self.judge_plan(&queue, &valve, *plan).map(Some),
                 BatchVerdict::Bad(reason) => Err(Verdict::Invalid(BadBlock::Batch(reason))),
                 BatchVerdict::Unknown(reason) => Err(Verdict::NotNow(reason)),
             },
@@ -348,5 +386,16 @@ impl Judge {
                 }
             }
         })
+    }
+
+    /// Whether a batch may stand in the next block: the valve decides, and this member if it has halted peg-outs.
+    fn judge_plan(&self, queue: &Queue, valve: &Valve, plan: BatchPlan) -> Result<BatchPlan, Verdict> {
+        if let Err(reason) = queue.check(valve, &plan) {
+            return Err(Verdict::Invalid(BadBlock::Batch(reason)));
+        }
+        match self.halts.hold() {
+            None => Ok(plan),
+            Some(reason) => Err(Verdict::NotNow(format!("this member has halted peg-outs: {reason}"))),
+        }
     }
 }

@@ -14,7 +14,7 @@
 //! * a header is signed only when its block is decided, the decision is durable, and no other header was signed at that
 //!   height ([`crate::store::signer`]);
 //! * a batch is signed only when its block is final (connected, with k header signatures and a certificate) and the guard
-//!   lets it pass: the member's auditors and, where there is one, its elementsd;
+//!   lets it pass: the member's auditors, where there is one its elementsd, and its own halt;
 //! * a member that was restored from a backup does not vote at or below the latest slot its peers saw it sign in;
 //! * any failure of a store stops the member, before anything that depended on the write is sent.
 
@@ -23,6 +23,7 @@ pub mod body;
 mod catching_up;
 mod core;
 mod finality;
+mod halting;
 mod host;
 pub mod judge;
 pub mod oversight;
@@ -31,6 +32,7 @@ mod proposals;
 mod sessions;
 mod signing;
 mod timers;
+mod valve;
 mod worker;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -105,6 +107,8 @@ pub enum Event {
     TransactionsWait,
     /// Auditors or the second opinion have come further: batches that wait may be signed.
     GuardMoved,
+    /// This member has halted or resumed peg-outs, or notices wait to be passed on.
+    NoticesMoved,
     /// The member shuts down: nothing is lost at any point, so this is at once.
     Stop,
 }

@@ -62,4 +62,10 @@ pub trait ParentChain: Send + Sync {
 
     /// Final batches that lack signatures, and whose. Does not ask Bitcoin.
     fn wanted_signatures(&self) -> Vec<WantedSignatures>;
+
+    /// Heights of batches that lie so deep on Bitcoin that nobody needs to look at them again. Does not ask Bitcoin.
+    fn buried_batches(&self) -> Vec<u32>;
+
+    /// Follows these batches no more.
+    fn forget_batches(&self, heights: &[u32]);
 }

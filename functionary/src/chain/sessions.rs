@@ -17,6 +17,7 @@ use aquifer_federation::keys::TreasuryShare;
 use aquifer_federation::roster::MemberIndex;
 use aquifer_federation::treasury::{KeySpends, Signed};
 use aquifer_proto::peer::{KeySignatures, PeerMessage};
+use bitcoin::Txid;
 
 use super::core::Core;
 use super::parent::{FinalBatch, PegoutError};
@@ -27,6 +28,7 @@ use crate::peg::sessions::{Fault, HostEnded, SessionEffect, SessionHost, Session
 /// A batch that the treasury key has still to sign.
 pub(super) struct InSession {
     batch: FinalBatch,
+    txid: Txid,
     since: Instant,
     /// Whether this member has signed by script what it had left to the key.
     signed_by_script: bool,
@@ -53,8 +55,10 @@ impl Core {
     pub(super) fn open_sessions(&mut self, batch: FinalBatch) -> Result<(), ChainError> {
         let height = batch.height;
         if self.waits_for_key(height) {
-            self.sessions.open(height, KeySpends::of(&batch.transaction, &batch.coins)?).map_err(ended)?;
-            let in_session = InSession { batch, since: Instant::now(), signed_by_script: false };
+            let spends = KeySpends::of(&batch.transaction, &batch.coins)?;
+            let txid = spends.batch();
+            self.sessions.open(height, spends).map_err(ended)?;
+            let in_session = InSession { batch, txid, since: Instant::now(), signed_by_script: false };
             self.in_session.insert(height, in_session);
         }
         Ok(())
@@ -68,13 +72,12 @@ impl Core {
     pub(super) fn tend_sessions(&mut self) -> Result<(), ChainError> {
         let all = std::mem::take(&mut self.in_session);
         for (height, mut open) in all {
-            let txid = open.batch.transaction.compute_txid();
             if !self.waits_for_key(height) {
-                self.sessions.close(txid).map_err(ended)?;
+                self.sessions.close(open.txid).map_err(ended)?;
                 continue;
             }
             if self.is_stopped(height)? {
-                self.sessions.close(txid).map_err(ended)?;
+                self.sessions.close(open.txid).map_err(ended)?;
                 self.unsigned.insert(height, open.batch);
                 continue;
             }
@@ -111,7 +114,10 @@ impl Core {
     pub(super) fn session_effect(&mut self, effect: SessionEffect) -> Result<(), ChainError> {
         match effect {
             SessionEffect::Send(to, message) => {
-                self.world.network.send(to, PeerMessage { kind: Some(write(&message)) });
+                // Said before the batch was closed: an objection, for instance, stops what has not left.
+                if self.in_session.values().any(|open| open.txid == *message.batch()) {
+                    self.world.network.send(to, PeerMessage { kind: Some(write(&message)) });
+                }
                 Ok(())
             }
             SessionEffect::Finished { height, batch, signatures } => {

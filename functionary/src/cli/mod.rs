@@ -7,10 +7,12 @@ mod auditor;
 mod ceremony;
 mod dismiss;
 mod elements_conf;
+mod halt;
 mod init;
 mod roster;
 mod run;
 mod status;
+mod valve;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +61,8 @@ enum Command {
     Ceremony(ceremony::Arguments),
     Run(run::Arguments),
     Status(status::Arguments),
+    Halt(halt::HaltArguments),
+    Resume(halt::ResumeArguments),
     Auditor(auditor::Arguments),
     #[command(name = "dismiss-objection")]
     DismissObjection(dismiss::Arguments),
@@ -148,6 +152,8 @@ impl Arguments {
                 let data = folder(".aquifer-auditor")?;
                 arguments.run(data, if json { auditor::Shown::Log } else { auditor::Shown::Progress })
             }
+            Command::Halt(arguments) => arguments.run(&load()?),
+            Command::Resume(arguments) => arguments.run(&load()?),
             Command::DismissObjection(arguments) => arguments.run(&load()?),
             Command::ElementsConf(arguments) => arguments.run(load),
         }

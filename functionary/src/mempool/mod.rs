@@ -15,6 +15,7 @@ mod error;
 mod eviction;
 pub mod keeper;
 mod packages;
+mod pegouts;
 mod policy;
 mod pool;
 mod replacement;
@@ -48,6 +49,7 @@ use crate::verdicts::Verdicts;
 pub use error::{Contested, MempoolError, PackageLimit};
 pub use eviction::Limits;
 pub use packages::{MAX_ANCESTOR_VSIZE, MAX_ANCESTORS, MAX_DESCENDANT_VSIZE, MAX_DESCENDANTS};
+pub use pegouts::{PegoutPolicy, UnpayablePegout};
 pub use policy::{
     DUST_FEE_RATE_SAT_PER_KVB, INCREMENTAL_FEE_RATE_SAT_PER_KVB, MAX_SCRIPT_SIG_SIZE, MAX_SIGOP_COST,
     MAX_TRANSACTION_WEIGHT, MIN_BASE_SIZE, MIN_FEE_RATE_SAT_PER_KVB, NonStandard,
@@ -85,6 +87,7 @@ pub struct Mempool {
     clock: Arc<dyn Clock>,
     limits: Limits,
     verdicts: Option<Arc<Verdicts>>,
+    pegouts: Option<PegoutPolicy>,
     pool: Mutex<Pool>,
     changes: watch::Sender<u64>,
 }
@@ -110,6 +113,7 @@ impl Mempool {
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
             verdicts: None,
+            pegouts: None,
             pool: Mutex::default(),
             changes: watch::Sender::new(0),
         }
@@ -125,6 +129,12 @@ impl Mempool {
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Mempool { clock, ..self }
+    }
+
+    /// Has it refuse peg-outs that would never be paid.
+    #[must_use]
+    pub fn with_pegout_policy(self, policy: PegoutPolicy) -> Self {
+        Mempool { pegouts: Some(policy), ..self }
     }
 
     /// Has it remember the verdicts on what it admits, so that scripts and proofs are not checked again in a block.
@@ -216,6 +226,9 @@ impl Mempool {
         admitted_at: u32,
     ) -> Result<(Replacement, Verified), MempoolError> {
         let policy_asset = self.params.pegged_asset();
+        if let Some(pegouts) = &self.pegouts {
+            pegouts.check(&self.params, ledger, &transaction)?;
+        }
         let replacement = Replacement::of(pool, &transaction)?;
         let fee_sat = fee_in(&transaction, policy_asset);
         let check_fee = |vsize| {

@@ -105,6 +105,12 @@ impl ParentChain for NoParent {
     fn wanted_signatures(&self) -> Vec<WantedSignatures> {
         Vec::new()
     }
+
+    fn buried_batches(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn forget_batches(&self, _heights: &[u32]) {}
 }
 
 /// A ledger and the pool over it.
@@ -215,7 +221,8 @@ impl World {
         );
         let txids: Vec<Txid> = block.txdata.iter().map(Transaction::txid).collect();
         let (height, median_time_past) = (self.height, block.header.time);
-        let new = NewBlock { block: &block, height, median_time_past, effects, certificate: &[], batch: None };
+        let new =
+            NewBlock { block: &block, height, median_time_past, effects, certificate: &[], batch: None, valve: None };
         let ledger = &mut self.ledger;
         self.pool.connect(&txids, effects, || ledger.connect(&new)).unwrap();
     }

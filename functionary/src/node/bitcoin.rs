@@ -86,4 +86,12 @@ impl ParentChain for BitcoinParent {
     fn wanted_signatures(&self) -> Vec<WantedSignatures> {
         self.driver.wanted()
     }
+
+    fn buried_batches(&self) -> Vec<u32> {
+        self.driver.buried()
+    }
+
+    fn forget_batches(&self, heights: &[u32]) {
+        self.driver.forget(heights);
+    }
 }

@@ -36,9 +36,10 @@ use crate::chain::parent::ParentChain;
 use crate::chain::{ChainError, Clock, Core, CoreParts, CoreStatus, Event, Network, Pacing, SigningKeys, SystemClock};
 use crate::config::{Config, ConfigError, VerdictMemory};
 use crate::files::FileError;
+use crate::halt::{HaltDesk, HaltService};
 use crate::identity::{FederationMember, IdentityError, Member};
 use crate::mempool::keeper::Keeper;
-use crate::mempool::{Mempool, MempoolError};
+use crate::mempool::{Mempool, MempoolError, PegoutPolicy};
 use crate::parent::{Parent, ParentConfig, ParentStoreError};
 use crate::peers::{PeerEvent, Peers, PeersError};
 use crate::peg::{DriverConfig, PegoutDriver};
@@ -100,6 +101,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let params = Arc::new(federation.params.clone());
     let treasury = Arc::new(federation.treasury.clone());
     let settings = federation.roster.settings().clone();
+    let roster = Arc::new(federation.roster.clone());
 
     let gate: Arc<dyn crate::store::Gate> = Arc::new(OpenGate);
     let ledger = LedgerStore::open(&data.database("ledger"), &params, Arc::clone(&gate))?;
@@ -127,7 +129,8 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mempool = Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&bitcoin))
         .with_clock(Arc::clone(&clock))
-        .with_limits(config.file.mempool.limits());
+        .with_limits(config.file.mempool.limits())
+        .with_pegout_policy(PegoutPolicy { roster: Arc::clone(&roster), treasury: Arc::clone(&treasury) });
     let mempool = Arc::new(match config.file.verdicts {
         VerdictMemory::On => mempool.remembering(Arc::new(Verdicts::default())),
         VerdictMemory::Off => mempool,
@@ -158,9 +161,13 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         Some(address) => address.script_pubkey(),
         None => own_fee_script(&member),
     };
-    let (oversight, feeding) = Oversight::start(config, params.genesis_hash(), &reader, &status)?;
+    let chain = params.genesis_hash().to_byte_array();
+    let halts = HaltDesk::open(&data.database("halt"), Arc::clone(&roster), chain, me, member.keys.host)?;
+    let halts = Arc::new(halts);
+    let (oversight, feeding) = Oversight::start(config, params.genesis_hash(), &reader, &status, &halts)?;
     let judge = Judge {
         params: Arc::clone(&params),
+        roster: Arc::clone(&roster),
         treasury,
         ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
@@ -168,6 +175,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         clock,
         fee_script,
         opinion: oversight.second_opinion(),
+        halts: Arc::clone(&halts),
     };
     let parts = CoreParts {
         federation: Arc::clone(&federation),
@@ -207,20 +215,22 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         federation: Arc::clone(&federation),
         me,
         params,
-        ledger: reader,
+        ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
         parent,
         driver,
         peers: peers.clone(),
         status,
         oversight: oversight.clone(),
+        halts: Arc::clone(&halts),
     });
     let backend = Arc::new(backend);
     let notices = backend.gather_changes(&runtime, stop.clone());
     let serving = tokio::spawn({
         let (identity, backend, stop) = (member.tls.clone(), Arc::clone(&backend), stop.clone());
         let desk = Arc::clone(&oversight.desk);
-        async move { api.serve(&identity, backend, desk, stop).await }
+        let halting = HaltService::new(Arc::clone(&halts), reader);
+        async move { api.serve(&identity, backend, desk, Some(halting), stop).await }
     });
     let waking = tokio::spawn(wake_chain(mempool.changes(), Arc::clone(&mempool), events.clone(), stop.clone()));
     let releasing = tokio::spawn(oversight.wake_chain(events.clone(), stop.clone()));

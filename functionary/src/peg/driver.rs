@@ -258,6 +258,21 @@ impl PegoutDriver {
         self.batches().get(&height).map(|batch| batch.state(needed))
     }
 
+    /// Batches that are buried: nothing becomes of them any more.
+    pub fn buried(&self) -> Vec<u32> {
+        let depth_blocks = self.depth_blocks();
+        let batches = self.batches();
+        batches.iter().filter(|(_, batch)| batch.is_buried(depth_blocks)).map(|(height, _)| *height).collect()
+    }
+
+    /// Follows these batches no more.
+    pub fn forget(&self, heights: &[u32]) {
+        let mut batches = self.batches();
+        for height in heights {
+            batches.remove(height);
+        }
+    }
+
     /// A counter that moves whenever the state of a batch has changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()

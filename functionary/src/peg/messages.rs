@@ -33,6 +33,17 @@ pub enum SessionMessage {
     Answer(Answer),
 }
 
+impl SessionMessage {
+    /// The batch that it is about.
+    pub fn batch(&self) -> &Txid {
+        match self {
+            Self::Offer(offer) => &offer.batch,
+            Self::Request(request) => &request.batch,
+            Self::Answer(answer) => &answer.batch,
+        }
+    }
+}
+
 /// A message that no honest member sends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {

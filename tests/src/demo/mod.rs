@@ -106,7 +106,7 @@ fn tell_costs(teller: &mut Teller, summary: &Summary) {
     }
     let CostComparison { inputs, outputs, fee_rate_sat_per_kvb, treasury_key, multisig } = &summary.costs;
     teller.fact(&format!(
-        "one peg-out, {inputs} input and {outputs} outputs, at {} sat/vB:",
+        "cost of a peg-out alone in its batch ({inputs} in, {outputs} out) at {} sat/vB:",
         fee_rate_sat_per_kvb.div_ceil(1_000)
     ));
     for cost in [treasury_key, multisig] {

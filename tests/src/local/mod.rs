@@ -24,6 +24,7 @@ use aquifer_functionary::chain::judge::Judge;
 use aquifer_functionary::chain::oversight::OpenGuard;
 use aquifer_functionary::chain::parent::ParentChain;
 use aquifer_functionary::chain::{ChainError, Core, CoreParts, CoreStatus, Event, Pacing, SigningKeys, SystemClock};
+use aquifer_functionary::halt::HaltDesk;
 use aquifer_functionary::mempool::Mempool;
 use aquifer_functionary::store::consensus::ConsensusStore;
 use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore};
@@ -127,8 +128,14 @@ impl LocalFederation {
         )?;
         let parent: Arc<dyn ParentChain> = Arc::new(parent);
         let mempool = Arc::new(Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&parent)));
+        let roster = Arc::new(self.federation.roster.clone());
+        let chain = params.genesis_hash().to_byte_array();
+        let halt_path = member.folder.join("halt.db");
+        let halts = HaltDesk::open(&halt_path, Arc::clone(&roster), chain, me, member.seed.keys().host)?;
         let judge = Judge {
+            halts: Arc::new(halts),
             params,
+            roster,
             treasury: Arc::new(self.federation.treasury.clone()),
             ledger: reader,
             mempool: Arc::clone(&mempool),

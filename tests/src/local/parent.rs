@@ -9,7 +9,7 @@ use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::federation::Federation;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, FeeRateBounds, Signed, Treasury, TreasuryCoin, check_batch, plan_batch};
+use aquifer_federation::treasury::{BatchPlan, Signed, TreasuryCoin};
 use aquifer_functionary::chain::parent::{
     BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord, WantedSignatures,
 };
@@ -18,13 +18,14 @@ use aquifer_functionary::peg::{DriverConfig, Driving, PegoutDriver};
 use aquifer_functionary::store::Gate;
 use bitcoin::secp256k1::{SecretKey, schnorr};
 
-const FEE_RATE_SAT_PER_KVB: u64 = 5_000;
+use crate::forge::DepthTable;
+
 /// Nothing is there to be asked.
 const POLL_INTERVAL: Duration = Duration::from_secs(600);
 
 /// One member's parent chain.
 pub(super) struct LocalParent {
-    treasury: Treasury,
+    plans: DepthTable,
     driver: PegoutDriver,
 }
 
@@ -57,17 +58,18 @@ impl LocalParent {
         };
         let params = Arc::new(federation.params.clone());
         let (parent, following) = Parent::start(config, params, &folder.join("parent.db"), runtime)?;
-        let treasury = federation.treasury.clone();
+        let plans = DepthTable::default();
+        plans.pay_from(federation.treasury.clone());
         let config = DriverConfig {
             roster: federation.roster.clone(),
-            treasury: treasury.clone(),
+            treasury: federation.treasury.clone(),
             me,
             peg_key,
             poll_interval: POLL_INTERVAL,
             gate,
         };
         let (driver, driving) = PegoutDriver::start(config, parent, runtime);
-        Ok((Self { treasury, driver }, LocalParentTasks { driving, following }))
+        Ok((Self { plans, driver }, LocalParentTasks { driving, following }))
     }
 }
 
@@ -77,7 +79,7 @@ impl ParentChain for LocalParent {
     }
 
     fn propose_batch(&self, coins: &[TreasuryCoin], waiting: &[PegoutRequest]) -> Option<BatchPlan> {
-        plan_batch(&self.treasury, coins, waiting, FEE_RATE_SAT_PER_KVB)
+        self.plans.propose_batch(coins, waiting)
     }
 
     fn judge_batch(
@@ -86,11 +88,7 @@ impl ParentChain for LocalParent {
         coins: &[TreasuryCoin],
         waiting: &[PegoutRequest],
     ) -> BatchVerdict {
-        let coins = coins.iter().map(|coin| (coin.outpoint, coin.clone())).collect();
-        match check_batch(&self.treasury, &coins, waiting, batch, &FeeRateBounds::HARD_LIMITS) {
-            Ok(plan) => BatchVerdict::Good(Box::new(plan)),
-            Err(error) => BatchVerdict::Bad(error.to_string()),
-        }
+        self.plans.judge_batch(batch, coins, waiting)
     }
 
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError> {
@@ -132,5 +130,13 @@ impl ParentChain for LocalParent {
 
     fn wanted_signatures(&self) -> Vec<WantedSignatures> {
         self.driver.wanted()
+    }
+
+    fn buried_batches(&self) -> Vec<u32> {
+        self.driver.buried()
+    }
+
+    fn forget_batches(&self, heights: &[u32]) {
+        self.driver.forget(heights);
     }
 }

@@ -90,7 +90,7 @@ impl LocalFederation {
     /// If its ledger cannot be read.
     pub fn batches(&self, index: u16) -> Outcome<Vec<(u32, bitcoin::Transaction)>> {
         let ledger = LedgerReader::new(&self.folder(index).join("ledger.db"));
-        let batches = ledger.snapshot()?.batches()?;
+        let batches = ledger.snapshot()?.open_batches()?;
         batches.into_iter().map(|(height, bytes)| Ok((height, bitcoin::consensus::deserialize(&bytes)?))).collect()
     }
 

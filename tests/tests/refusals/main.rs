@@ -13,3 +13,4 @@ mod issuances;
 mod peg;
 mod proofs;
 mod support;
+mod valve;
