@@ -211,6 +211,16 @@ impl Member {
         self.start()
     }
 
+    /// `aquiferd halt` or `aquiferd resume`, said without being asked back.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn say(&self, word: &str, reason: &str) -> Result<Printed, HarnessError> {
+        let mut command = self.command(word);
+        command.args(["--reason", reason, "--yes", "--json"]);
+        Printed::by(command, COMMAND_LIMIT)
+    }
+
     /// `aquiferd elements-conf --with-bitcoind`: the configuration with which an elementsd follows the chain and checks
     /// the depth of peg-ins itself.
     ///

@@ -181,7 +181,7 @@ fn lying_members(count: u16) -> TestResult {
     }
     let liars: BTreeSet<u16> = (0..spare).collect();
     assert!(named.is_subset(&liars) && !named.is_empty(), "{:?}", story.federation.bus().disconnects());
-    let alarms: Vec<String> = story.members.iter().filter_map(|member| story.federation.alarm(*member)).collect();
+    let alarms: Vec<String> = story.members.iter().flat_map(|member| story.federation.alarms(*member)).collect();
     assert!(alarms.iter().any(|alarm| alarm.contains("hinders the signing")), "{alarms:?}");
     Ok(())
 }
@@ -241,7 +241,7 @@ fn the_script_takes_over_when_too_few_take_part() -> TestResult {
             assert_eq!(input.witness.len(), 6, "{batch:?}");
         }
     }
-    let alarms: Vec<String> = story.members.iter().filter_map(|member| story.federation.alarm(*member)).collect();
+    let alarms: Vec<String> = story.members.iter().flat_map(|member| story.federation.alarms(*member)).collect();
     assert!(alarms.len() >= 3, "{alarms:?}");
     assert!(alarms.iter().all(|alarm| alarm.contains("the treasury key has not signed")), "{alarms:?}");
     story.federation.bus().deliver_all();

@@ -1,6 +1,6 @@
 //! The chain's thread: one event at a time.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ use crate::store::signer::SignerStore;
 
 /// How often missing shares and blocks are looked for.
 const TICK: Duration = Duration::from_millis(500);
+/// So many alarms are shown, the latest.
+const MAX_ALARMS: usize = 32;
 /// Messages of the next height that are kept until it starts.
 const MAX_EARLY_MESSAGES: usize = 1_024;
 
@@ -92,7 +94,7 @@ pub struct CoreStatus {
 struct StatusInner {
     round: u32,
     peer_heights: BTreeMap<MemberIndex, u32>,
-    alarm: Option<String>,
+    alarms: VecDeque<String>,
     waiting_batches: BTreeMap<u32, String>,
 }
 
@@ -115,9 +117,9 @@ impl CoreStatus {
         self.read(|inner| inner.peer_heights.get(&member).copied().unwrap_or(0))
     }
 
-    /// What an operator must look at, if anything.
-    pub fn alarm(&self) -> Option<String> {
-        self.read(|inner| inner.alarm.clone())
+    /// What an operator must look at, oldest first.
+    pub fn alarms(&self) -> Vec<String> {
+        self.read(|inner| inner.alarms.iter().cloned().collect())
     }
 
     /// Batches of final blocks that this member has not signed, by height, and what each waits for.
@@ -137,7 +139,13 @@ impl CoreStatus {
     /// Raises an alarm that an operator must look at.
     pub(crate) fn raise(&self, alarm: String) {
         tracing::error!("ALARM: {alarm}");
-        self.update(|inner| inner.alarm = Some(alarm));
+        self.update(|inner| {
+            inner.alarms.retain(|known| *known != alarm);
+            if inner.alarms.len() >= MAX_ALARMS {
+                inner.alarms.pop_front();
+            }
+            inner.alarms.push_back(alarm);
+        });
     }
 }
 

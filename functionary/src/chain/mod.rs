@@ -20,6 +20,7 @@
 
 mod batches;
 pub mod body;
+mod building;
 mod catching_up;
 mod core;
 mod finality;

@@ -226,8 +226,9 @@ impl LocalFederation {
     }
 
     /// What a running member asks its operator to look at.
-    pub fn alarm(&self, index: u16) -> Option<String> {
-        self.members.get(usize::from(index))?.running.as_ref()?.status.alarm()
+    pub fn alarms(&self, index: u16) -> Vec<String> {
+        let running = self.members.get(usize::from(index)).and_then(|member| member.running.as_ref());
+        running.map(|running| running.status.alarms()).unwrap_or_default()
     }
 
     fn mempools(&self) -> impl Iterator<Item = &Mempool> {

@@ -226,7 +226,7 @@ fn a_member_that_has_halted_takes_no_part_and_tells_the_others() {
     let other = notice(&chain, 1, NoticeKind::Halt);
     assert_eq!(desk.submit(&ledger, &other.to_bytes(), "x"), Err(HaltError::NotOurs(MemberIndex(1))));
     assert_eq!(desk.submit(&ledger, &halt.to_bytes(), "something is wrong"), Ok(Published::Yes));
-    assert_eq!(desk.take_to_relay(), [halt.clone()]);
+    assert_eq!(desk.take_to_relay(), std::slice::from_ref(&halt));
     assert!(matches!(judge(&chain, &paying), Verdict::NotNow(reason) if reason.contains("something is wrong")));
     let built = chain.judge.build().unwrap();
     assert!(built.batch.is_none());

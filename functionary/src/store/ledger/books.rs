@@ -247,3 +247,55 @@ impl Snapshot<'_> {
         }))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use aquifer_assets::chain::ChainParams;
+
+    use super::super::LedgerReader;
+    use super::*;
+    use crate::store::OpenGate;
+
+    fn books(pegged_in_sat: u64, pegged_out_sat: u64, burned_sat: u64, waiting_sat: u64, coins_sat: u64) -> Books {
+        Books { pegged_in_sat, pegged_out_sat, burned_sat, waiting_sat, coins_sat, coins: 1, in_flight_sat: 0 }
+    }
+
+    #[test]
+    fn what_is_owed_is_what_is_held_as_long_as_nothing_is_wrong() {
+        for right in
+            [books(0, 0, 0, 0, 0), books(100, 30, 0, 30, 100), books(100, 30, 20, 10, 80), books(100, 100, 0, 0, 0)]
+        {
+            assert_eq!(right.difference_sat(), 0, "{right:?}");
+        }
+        assert_eq!(books(100, 30, 0, 30, 99).difference_sat(), -1, "a coin is gone");
+        // More left than came in: it was made from nothing, though the coins are still there.
+        assert_eq!(books(100, 190, 0, 190, 100).difference_sat(), -180);
+        assert_eq!(books(100, 60, 60, 60, 100).difference_sat(), -20);
+        assert_eq!(books(0, u64::MAX, u64::MAX, u64::MAX, 0).difference_sat(), i64::MIN);
+    }
+
+    #[test]
+    fn genesis_has_books_and_buried_batches_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let mut store = LedgerStore::open(&path, &ChainParams::elements_default("books"), Arc::new(OpenGate)).unwrap();
+        store
+            .database
+            .note(|transaction| {
+                for height in [1, 2] {
+                    transaction.execute("INSERT INTO open_batches (height, spent_sat) VALUES (?1, 7)", [height])?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let reader = LedgerReader::new(&path);
+        assert_eq!(reader.snapshot().unwrap().books_at(0).unwrap(), Some(Books::default()));
+        assert_eq!(reader.snapshot().unwrap().books_at(1).unwrap(), None);
+        store.bury_batches(&[1, 3]).unwrap();
+        assert!(!reader.snapshot().unwrap().is_open_batch(1).unwrap());
+        assert!(reader.snapshot().unwrap().is_open_batch(2).unwrap());
+    }
+}
