@@ -19,6 +19,8 @@ use crate::process::{self, Process};
 
 /// Time for a command that only looks at files or asks a running member.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// When members sign a batch by script that the treasury key has not signed.
+const SCRIPT_AFTER_SECONDS: u32 = 10;
 /// Time for a clean shutdown.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -71,6 +73,7 @@ impl Member {
         command.args(["--bitcoind-url", &bitcoind.rpc_url()]).arg("--bitcoind-cookie").arg(bitcoind.cookie_path());
         command.args(["--auditor", auditor.key()]);
         process::run(command, COMMAND_LIMIT)?;
+        member.configure(&format!("[treasury]\nscript_after_s = {SCRIPT_AFTER_SECONDS}"))?;
         Ok(member)
     }
 

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::{CliError, Output};
 use crate::config::{
-    AuditConfig, BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig, VerdictMemory,
+    AuditConfig, BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig, TreasuryConfig,
+    VerdictMemory,
 };
 use crate::files::{self, Access, FileError};
 use crate::identity::Member;
@@ -65,6 +66,7 @@ impl Arguments {
             peers: Listen { listen: listen(self.peer_listen, &self.peer_address)? },
             api: Listen { listen: listen(self.api_listen, &self.api_address)? },
             bitcoind: BitcoindConfig { url: self.bitcoind_url, cookie_file },
+            treasury: TreasuryConfig::default(),
             audit: AuditConfig { keys: self.auditors, ..AuditConfig::default() },
             elementsd: None,
             fee_address: None,
