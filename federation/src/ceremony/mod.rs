@@ -48,6 +48,7 @@ mod fault;
 mod message;
 mod polynomial;
 mod recovery;
+pub mod repair;
 mod saved;
 mod sealing;
 mod suite;
