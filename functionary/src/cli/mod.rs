@@ -4,10 +4,13 @@
 //! to standard error. Exit code 0: done, 1: failed, 2: wrong usage. Secrets are never arguments.
 
 mod auditor;
+mod backup;
 mod ceremony;
 mod dismiss;
 mod elements_conf;
 mod init;
+mod repair;
+mod restore;
 mod roster;
 mod run;
 mod status;
@@ -59,6 +62,9 @@ enum Command {
     Ceremony(ceremony::Arguments),
     Run(run::Arguments),
     Status(status::Arguments),
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
+    Repair(repair::Arguments),
     Auditor(auditor::Arguments),
     #[command(name = "dismiss-objection")]
     DismissObjection(dismiss::Arguments),
@@ -80,6 +86,12 @@ pub enum CliError {
     /// The ceremony has failed.
     #[error(transparent)]
     Ceremony(#[from] crate::ceremony::RunError),
+    /// A repair has failed.
+    #[error(transparent)]
+    Repair(#[from] crate::ceremony::repair::RepairRunError),
+    /// A backup could not be made or used.
+    #[error(transparent)]
+    Backup(#[from] crate::backup::BackupError),
     /// Anything else, in words.
     #[error("{0}")]
     Failed(String),
@@ -141,6 +153,16 @@ impl Arguments {
             Command::Status(arguments) => {
                 logging.start(None, "error")?;
                 arguments.run(&load()?)
+            }
+            Command::Backup(arguments) => arguments.run(&load()?),
+            Command::Restore(arguments) => {
+                logging.start(None, "error")?;
+                arguments.run(&data()?)
+            }
+            Command::Repair(arguments) => {
+                let config = load()?;
+                logging.start(None, "warn")?;
+                arguments.run(&config, if json { repair::Shown::Nothing } else { repair::Shown::Progress })
             }
             Command::Auditor(arguments) => {
                 logging.start(None, "info")?;
