@@ -57,13 +57,7 @@ fn a_member_with_an_elementsd_follows_it_and_the_chain_does_without() -> Result<
         let configuration = devnet.member(0)?.elements_conf()?;
         let elementsd = Elementsd::start(program, &configuration, &chain)?;
         let first = devnet.member(0)?;
-        first.configure(&format!(
-            "[elementsd]\nurl = \"{}\"\ncookie_file = \"{}\"\n",
-            elementsd.rpc_url(),
-            elementsd.cookie_path().display()
-        ))?;
-        first.terminate()?;
-        first.start()?;
+        first.consult(&elementsd)?;
         // The blocks before it was there are fed from genesis on, the later ones as they become final.
         wait_status(first, "elementsd is fed", follows)?;
         let received_sat = peg_out(devnet, &alice)?;

@@ -24,13 +24,6 @@ const STANDSTILL: Duration = Duration::from_secs(12);
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 const BTC: u64 = 100_000_000;
 
-/// `aquiferd halt` or `aquiferd resume`.
-fn say(member: &Member, word: &str, reason: &str) -> Result<Printed, HarnessError> {
-    let mut command = member.command(word);
-    command.args(["--reason", reason, "--yes", "--json"]);
-    Printed::by(command, COMMAND_LIMIT)
-}
-
 fn wait_status(member: &Member, what: &str, fits: impl Fn(&Printed) -> bool) -> Result<Printed, HarnessError> {
     wait::until(what, LIMIT, || {
         Ok(match member.printed_status() {
@@ -69,7 +62,7 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
         let refused = process::run(refused, COMMAND_LIMIT);
         assert!(refused.is_err_and(|error| error.to_string().contains("--yes")), "it must be meant");
         for member in [1, 2] {
-            let said = say(devnet.member(member)?, "halt", "the books look wrong")?;
+            let said = devnet.member(member)?.say("halt", "the books look wrong")?;
             assert_eq!(said.value().get("published"), Some(&true.into()));
         }
         let status = wait_status(devnet.member(0)?, "the valve is closed", |status| !is_open(status))?;
@@ -94,14 +87,14 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
         nothing_is_paid(devnet)?;
 
         for member in [0, 1] {
-            say(devnet.member(member)?, "resume", "the books are right")?;
+            devnet.member(member)?.say("resume", "the books are right")?;
         }
         wait_status(devnet.member(3)?, "two members have resumed", |status| {
             let members = status.list("valve/positions").unwrap_or_default();
             members.iter().filter(|member| member.value().get("halts") == Some(&false.into())).count() == 2
         })?;
         nothing_is_paid(devnet)?;
-        say(devnet.member(2)?, "resume", "the books are right")?;
+        devnet.member(2)?.say("resume", "the books are right")?;
         devnet.wait_parent_mempool(LIMIT)?;
         devnet.bitcoind().mine(1)?;
         job.finish(LIMIT)?;
@@ -109,7 +102,7 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
         assert_eq!(status.number("valve/counting_sat")?, 10_000_000);
         assert_eq!(status.value().pointer("/reserve/difference_sat"), Some(&0.into()));
         assert!(status.number("reserve/in_flight_sat")? > 0, "the batch is not buried");
-        let again = say(devnet.member(3)?, "resume", "once more");
+        let again = devnet.member(3)?.say("resume", "once more");
         assert!(again.is_err_and(|error| error.to_string().contains("nothing to resume")));
 
         // What is buried is followed no more, and still known to be paid.

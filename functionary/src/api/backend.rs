@@ -56,6 +56,8 @@ pub struct ChainInfo {
     pub parent_height: Option<u32>,
     /// Why peg-ins and peg-outs wait; empty if they do not.
     pub parent_problem: String,
+    /// What an operator must look at, oldest first.
+    pub alarms: Vec<String>,
     /// The other members.
     pub peers: Vec<PeerState>,
     /// Lowest fee rate accepted, in satoshi per 1,000 discounted vbytes.

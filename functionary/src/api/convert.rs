@@ -67,6 +67,7 @@ pub(super) fn info(info: ChainInfo) -> proto::Info {
         mempool_transactions: info.mempool_transactions,
         parent_height: info.parent_height,
         parent_problem: info.parent_problem,
+        alarms: info.alarms,
         peers: info
             .peers
             .into_iter()

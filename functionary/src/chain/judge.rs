@@ -4,23 +4,22 @@
 //! that a deposit is not deep enough in its eyes: the member then gives no verdict, asks again while the round lasts, and
 //! lets the round's time-out vote for it. So a lagging parent stalls and never invalidates.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use aquifer_assets::block::{
-    BlockError, Certificate, CertificateError, CertificateKey, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block,
-    check_block_signatures, check_block_with, check_federation_policy,
+    BlockError, Certificate, CertificateError, CertificateKey, ChainTip, check_block_signatures, check_block_with,
+    check_federation_policy,
 };
 use aquifer_assets::chain::{ChainParams, Federation};
 use aquifer_assets::primitives::Transaction;
-use aquifer_assets::state::{ChainView as _, DynafedEntries, Effects, ViewError};
-use aquifer_assets::transaction::fee_in;
+use aquifer_assets::state::{ChainView as _, Effects, ViewError};
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::roster::Roster;
 use aquifer_federation::treasury::{
-    BatchPlan, CommitmentError, FeeRateBounds, Treasury, batch_commitment, check_batch, find_batch_commitment,
+    BatchPlan, CommitmentError, FeeRateBounds, Treasury, check_batch, find_batch_commitment,
 };
-use aquifer_federation::valve::{Notice, NoticeError, Valve};
+use aquifer_federation::valve::{NoticeError, Valve};
 use aquifer_proto::peer::FinalBlock;
 use elements::{BlockHeader, Script, Txid};
 
@@ -33,9 +32,6 @@ use crate::halt::HaltDesk;
 use crate::mempool::Mempool;
 use crate::store::StoreError;
 use crate::store::ledger::{LedgerReader, LedgerStore, NewBlock, Snapshot, Tip};
-
-/// Weight kept free for the coinbase, the header and its signatures, in weight units.
-const RESERVED_WEIGHT: u64 = 40_000;
 
 /// Why a proposed block is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +138,7 @@ fn chain_tip(tip: &Tip) -> ChainTip {
     ChainTip { height: tip.height, hash: tip.hash, median_time_past: tip.median_time_past }
 }
 
-fn unreadable(error: ViewError) -> StoreError {
+pub(super) fn unreadable(error: ViewError) -> StoreError {
     StoreError::Inconsistent { file: "ledger.db".into(), reason: error.0 }
 }
 
@@ -154,79 +150,10 @@ impl Judge {
         snapshot.federation(&self.params, height).map_err(unreadable)
     }
 
-    /// A block to propose on the current tip, already checked, or `None` if the state cannot be read.
-    pub fn build(&self) -> Result<Examined, StoreError> {
-        let snapshot = self.ledger.snapshot()?;
-        let tip = snapshot.tip()?;
-        let valve = self.valve(&snapshot)?;
-        let notices = self.halts.pending(&valve);
-        let batch = self.plan_batch(&snapshot, &valve.after_notices(&notices))?;
-        let federation = snapshot.federation(&self.params, tip.height.saturating_add(1)).map_err(unreadable)?;
-        let mut transactions = self.transactions();
-        for _ in 0..2 {
-            let body = self.assemble(&tip, &federation, transactions, batch.as_ref(), &notices);
-            match self.check(&tip, &body, &snapshot) {
-                Ok(effects) => return Ok(Examined { body, effects, batch }),
-                Err(error) => {
-                    tracing::warn!(%error, "what waits does not make a valid block: verifying it again");
-                    for (txid, reason) in self.mempool.verify_again()? {
-                        tracing::warn!(%txid, %reason, "dropped from the mempool");
-                    }
-                    transactions = self.transactions();
-                }
-            }
-        }
-        // Nothing that waits may stop the chain: an empty block is always valid.
-        let body = self.assemble(&tip, &federation, Vec::new(), batch.as_ref(), &notices);
-        let effects = self.check(&tip, &body, &snapshot).map_err(|error| StoreError::Inconsistent {
-            file: "ledger.db".into(),
-            reason: format!("an empty block on it is not valid: {error}"),
-        })?;
-        Ok(Examined { body, effects, batch })
-    }
-
-    /// A batch of what the valve releases. A member that has halted peg-outs plans none.
-    fn plan_batch(&self, snapshot: &Snapshot<'_>, valve: &Valve) -> Result<Option<BatchPlan>, StoreError> {
-        if self.halts.hold().is_some() || valve.closure().is_some() {
-            return Ok(None);
-        }
-        let released = self.queue(snapshot)?.released(valve);
-        Ok(self.parent.propose_batch(&snapshot.treasury_coins()?, &released))
-    }
-
     /// The rules of the ledger. What the mempool has verified is not verified again.
-    fn check(&self, tip: &Tip, body: &Body, snapshot: &Snapshot<'_>) -> Result<Effects, BlockError> {
+    pub(super) fn check(&self, tip: &Tip, body: &Body, snapshot: &Snapshot<'_>) -> Result<Effects, BlockError> {
         let (tip, now) = (chain_tip(tip), self.clock.now());
         check_block_with(&self.params, &tip, &body.block, snapshot, now, self.mempool.verdicts())
-    }
-
-    fn transactions(&self) -> Vec<Transaction> {
-        let candidates = self.mempool.candidates(MAX_BLOCK_WEIGHT.saturating_sub(RESERVED_WEIGHT));
-        candidates.into_iter().map(|candidate| Arc::unwrap_or_clone(candidate.transaction)).collect()
-    }
-
-    fn assemble(
-        &self,
-        tip: &Tip,
-        federation: &Federation,
-        transactions: Vec<Transaction>,
-        batch: Option<&BatchPlan>,
-        notices: &[Notice],
-    ) -> Body {
-        let policy_asset = self.params.pegged_asset();
-        let fee = transactions.iter().fold(0u64, |sum, tx| sum.saturating_add(fee_in(tx, policy_asset)));
-        let commitment = batch.map(|batch| batch_commitment(&batch.transaction.compute_txid()));
-        let template = Template {
-            height: tip.height.saturating_add(1),
-            previous: tip.hash,
-            dynafed: DynafedEntries { current: federation.entry(), ..DynafedEntries::default() },
-            time: self.clock.now().max(tip.median_time_past.saturating_add(1)),
-            transactions,
-            fees: BTreeMap::from([(policy_asset, fee)]),
-            fee_script: self.fee_script.clone(),
-            commitments: notices.iter().map(Notice::script).chain(commitment).collect(),
-        };
-        Body { block: build_block(&self.params, template), batch: batch.map(|batch| batch.transaction.clone()) }
     }
 
     /// Judges a proposed body for the block `wanted`.
@@ -329,16 +256,12 @@ impl Judge {
             Err(verdict) => return Ok(verdict),
         };
         if scrutiny == Scrutiny::Full
-            && let Err(reason) = self.second_opinion(&body)
+            && let Some(opinion) = &self.opinion
+            && let Err(doubt) = opinion.on_proposal(&body.block)
         {
-            return Ok(Verdict::NotNow(reason));
+            return Ok(Verdict::NotNow(doubt.to_string()));
         }
         Ok(Verdict::Valid(Box::new(Examined { body, effects, batch })))
-    }
-
-    /// Asks the other implementation, if there is one; the error is why this member shall not vote for the block now.
-    pub(super) fn second_opinion(&self, body: &Body) -> Result<(), String> {
-        self.opinion.as_ref().map_or(Ok(()), |opinion| opinion.on_proposal(&body.block))
     }
 
     fn examine_batch(

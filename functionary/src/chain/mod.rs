@@ -20,6 +20,7 @@
 
 mod batches;
 pub mod body;
+mod building;
 mod catching_up;
 mod core;
 mod finality;
@@ -29,6 +30,7 @@ pub mod judge;
 pub mod oversight;
 pub mod parent;
 mod proposals;
+mod sessions;
 mod signing;
 mod timers;
 mod valve;
@@ -100,6 +102,8 @@ pub enum Event {
     },
     /// A block was built or judged.
     Work(WorkDone),
+    /// Signing with the treasury key has come further.
+    Session(crate::peg::sessions::SessionEffect),
     /// Transactions wait.
     TransactionsWait,
     /// Auditors or the second opinion have come further: batches that wait may be signed.
@@ -148,6 +152,9 @@ pub enum ChainError {
     /// A batch could not be signed or kept.
     #[error("{0}")]
     Pegout(#[from] crate::peg::PegoutError),
+    /// The coins of a batch are not those that it spends.
+    #[error("{0}")]
+    Signing(#[from] aquifer_federation::treasury::SigningError),
     /// A thread of the node ended.
     #[error("the {0} thread ended unexpectedly")]
     Thread(&'static str),

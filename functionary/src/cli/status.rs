@@ -93,6 +93,9 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
     };
     // Writing to a string cannot fail.
     let _ = writeln!(text, "Parent   {parent}");
+    for alarm in &info.alarms {
+        let _ = writeln!(text, "ALARM    {alarm}");
+    }
     let oversight = info.oversight.clone().unwrap_or_default();
     text.push_str(&oversight_text(&oversight));
     let valve = info.valve.clone().unwrap_or_default();
@@ -147,6 +150,7 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
         "min_fee_rate_sat_per_kvb": info.min_fee_rate_sat_per_kvb,
         "parent_height": info.parent_height,
         "parent_problem": info.parent_problem,
+        "alarms": info.alarms,
         "peers": peers,
         "auditors_required": oversight.auditors_required,
         "auditors": oversight.auditors.iter().map(auditor_json).collect::<Result<Vec<_>, _>>()?,

@@ -160,6 +160,9 @@ pub enum MempoolError {
         /// What is allowed, in seconds.
         most_s: u32,
     },
+    /// This member finds it valid, and the other implementation that it asks does not.
+    #[error("another implementation refuses it: {0}")]
+    Objection(String),
     /// The ledger could not be read.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -183,6 +186,7 @@ impl MempoolError {
             MempoolError::ParentUnavailable { .. } => "parent-unavailable",
             MempoolError::Full { .. } => "mempool-full",
             MempoolError::Expired { .. } => "mempool-expired",
+            MempoolError::Objection(_) => "second-opinion",
             MempoolError::Store(_) => "store",
         }
     }

@@ -14,6 +14,7 @@
 mod error;
 mod eviction;
 pub mod keeper;
+mod objections;
 mod packages;
 mod pegouts;
 mod policy;
@@ -40,6 +41,7 @@ use crate::chain::parent::{DepthVerdict, ParentChain};
 use crate::chain::{Clock, SystemClock};
 use crate::store::StoreError;
 use crate::store::ledger::{LedgerReader, Snapshot, Tip};
+use objections::Objections;
 use pool::{Entry, Pool, Verified};
 use replacement::Replacement;
 use view::PoolView;
@@ -89,6 +91,7 @@ pub struct Mempool {
     verdicts: Option<Arc<Verdicts>>,
     pegouts: Option<PegoutPolicy>,
     pool: Mutex<Pool>,
+    objections: Mutex<Objections>,
     changes: watch::Sender<u64>,
 }
 
@@ -115,6 +118,7 @@ impl Mempool {
             verdicts: None,
             pegouts: None,
             pool: Mutex::default(),
+            objections: Mutex::default(),
             changes: watch::Sender::new(0),
         }
     }
@@ -189,6 +193,9 @@ impl Mempool {
         if transaction.is_coinbase() {
             // Said before anything of its form, which is not a payment's.
             return Err(TxError::Coinbase.into());
+        }
+        if let Some(reason) = self.objections().reason(&txid) {
+            return Err(MempoolError::Objection(reason));
         }
         policy::check_form(&transaction, &self.params)?;
         check_federation_policy(&self.params, &transaction)?;
@@ -332,6 +339,18 @@ impl Mempool {
         }
         self.changed();
         Ok(result)
+    }
+
+    /// Drops a transaction that another implementation refuses, with what depends on it, and does not admit it again.
+    pub fn object(&self, txid: Txid, reason: &str) {
+        tracing::error!(%txid, reason, "left out: another implementation refuses this transaction");
+        self.objections().keep(txid, reason.to_owned());
+        self.lock().take_families([txid]);
+        self.changed();
+    }
+
+    fn objections(&self) -> MutexGuard<'_, Objections> {
+        self.objections.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Verifies everything that waits again, in order of arrival, and drops what no longer holds: peg-ins whose

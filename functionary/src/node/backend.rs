@@ -273,13 +273,10 @@ impl LedgerBackend for NodeBackend {
         let tip = snapshot.tip()?;
         let connected = peers.connected();
         let others = federation.roster.indexed().filter(|(index, _)| index != me);
-        let (parent_height, mut parent_problem) = match parent.state() {
+        let (parent_height, parent_problem) = match parent.state() {
             ParentState::Healthy { height, .. } => (Some(height), String::new()),
             ParentState::Unhealthy { reason } | ParentState::WrongChain { reason } => (None, reason),
         };
-        if let Some(alarm) = status.alarm() {
-            parent_problem = format!("ALARM: {alarm} {parent_problem}").trim_end().to_owned();
-        }
         Ok(ChainInfo {
             chain: params.name.clone(),
             genesis: params.genesis_hash(),
@@ -291,6 +288,7 @@ impl LedgerBackend for NodeBackend {
             mempool_transactions: u32::try_from(mempool.len()).unwrap_or(u32::MAX),
             parent_height,
             parent_problem,
+            alarms: status.alarms(),
             peers: others
                 .map(|(index, card)| PeerState {
                     name: card.name.clone(),

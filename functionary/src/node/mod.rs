@@ -97,7 +97,7 @@ pub enum NodeError {
 pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Handle::current();
     let data = &config.data;
-    let FederationMember { member, share, federation, index: me, .. } = FederationMember::load(config)?;
+    let FederationMember { member, share, treasury_share, federation, index: me } = FederationMember::load(config)?;
     let params = Arc::new(federation.params.clone());
     let treasury = Arc::new(federation.treasury.clone());
     let settings = federation.roster.settings().clone();
@@ -106,7 +106,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let gate: Arc<dyn crate::store::Gate> = Arc::new(OpenGate);
     let ledger = LedgerStore::open(&data.database("ledger"), &params, Arc::clone(&gate))?;
     let consensus = ConsensusStore::open(&data.database("consensus"), Arc::clone(&gate))?;
-    let signer = SignerStore::open(&data.database("signer"), gate)?;
+    let signer = SignerStore::open(&data.database("signer"), Arc::clone(&gate))?;
     let reader = Arc::new(LedgerReader::new(&data.database("ledger")));
 
     let parent_config = ParentConfig {
@@ -121,6 +121,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         me,
         peg_key: member.keys.peg,
         poll_interval: PARENT_POLL_INTERVAL,
+        gate,
     };
     let (driver, driving) = PegoutDriver::start(driver_config, parent.clone(), &runtime);
     let bitcoin: Arc<dyn ParentChain> =
@@ -141,6 +142,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         Arc::clone(&reader),
         BodyReader::new(&data.database("consensus")),
         CeremonyArchive::load(data)?,
+        data.clone(),
     );
     let running = Peers::start(
         &federation,
@@ -179,12 +181,13 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let parts = CoreParts {
         federation: Arc::clone(&federation),
         me,
-        keys: SigningKeys { member: member.keys.clone(), bls: share },
+        keys: SigningKeys { member: member.keys.clone(), bls: share, treasury: treasury_share },
         pacing: Pacing {
             idle_interval: Duration::from_millis(settings.idle_interval_ms),
             min_spacing: Duration::from_millis(settings.min_block_spacing_ms),
             timeouts: Timeouts::default(),
         },
+        script_after: config.file.treasury.script_after(),
         ledger,
         consensus,
         signer,

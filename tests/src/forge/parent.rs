@@ -6,10 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, FeeRateBounds, Treasury, TreasuryCoin, check_batch, plan_batch};
+use aquifer_federation::treasury::{BatchPlan, FeeRateBounds, Signed, Treasury, TreasuryCoin, check_batch, plan_batch};
 use aquifer_functionary::chain::parent::{
-    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
+    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord, WantedSignatures,
 };
+use bitcoin::secp256k1::schnorr;
 
 /// The fee rate of batches, in satoshi per 1,000 virtual bytes.
 const FEE_RATE_SAT_PER_KVB: u64 = 2_000;
@@ -69,7 +70,12 @@ impl ParentChain for DepthTable {
         Ok(())
     }
 
-    fn sign_batch(&self, batch: FinalBatch, _record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
+    fn sign_batch(
+        &self,
+        batch: FinalBatch,
+        _signed: Signed,
+        _record: &mut dyn SignerRecord,
+    ) -> Result<Vec<Vec<u8>>, PegoutError> {
         Err(PegoutError::Assembly(batch.height))
     }
 
@@ -83,7 +89,21 @@ impl ParentChain for DepthTable {
         Err(PegoutError::NoMember(from))
     }
 
-    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)> {
+    fn accept_key_signatures(
+        &self,
+        from: MemberIndex,
+        _height: u32,
+        _txid: &bitcoin::Txid,
+        _signatures: &[schnorr::Signature],
+    ) -> Result<Shares, PegoutError> {
+        Err(PegoutError::NoMember(from))
+    }
+
+    fn key_signatures(&self, _height: u32, _txid: &bitcoin::Txid) -> Option<Vec<schnorr::Signature>> {
+        None
+    }
+
+    fn wanted_signatures(&self) -> Vec<WantedSignatures> {
         Vec::new()
     }
 

@@ -71,6 +71,7 @@ impl LedgerBackend for Shelf {
             mempool_transactions: 0,
             parent_height: None,
             parent_problem: String::new(),
+            alarms: Vec::new(),
             peers: Vec::new(),
             min_fee_rate_sat_per_kvb: 0,
             round: 0,

@@ -106,6 +106,11 @@ impl Signer {
         self.answered.retain(|(of, _), _| of != batch);
     }
 
+    /// What was last answered to a coordinator, to send it again: it may have been lost.
+    pub fn last_answer(&self, batch: Txid, coordinator: MemberIndex) -> Option<&Answer> {
+        self.answered.get(&(batch, coordinator)).map(|(_, answer)| answer)
+    }
+
     /// What this member offers to a coordinator. Asked again, it offers the same until it is used.
     ///
     /// # Errors
