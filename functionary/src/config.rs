@@ -1,7 +1,7 @@
 //! The data folder of a member and its configuration file.
 //!
-//! Everything a member keeps lies in one folder. What cannot be made again is secret and readable by its owner alone: the
-//! seed and, after the ceremony, the share of the certificate key.
+//! Everything a member keeps lies in one folder. What is secret is readable by its owner alone: the seed and, after the
+//! ceremony, the shares of both keys.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -125,12 +125,17 @@ impl DataDir {
         self.0.join("ceremony.messages")
     }
 
-    /// The member's share of the certificate key. Secret; only the ceremony makes it.
+    /// The messages of the repair that this member helps with: public, and there only while it does.
+    pub fn repair_messages(&self) -> PathBuf {
+        self.0.join("repair.messages")
+    }
+
+    /// The member's share of the certificate key. Secret; it follows from the ceremony and the seed.
     pub fn certificate_share(&self) -> PathBuf {
         self.0.join("certificate.share")
     }
 
-    /// The member's share of the treasury key. Secret; only the ceremony makes it.
+    /// The member's share of the treasury key. Secret; it follows from the ceremony and the seed.
     pub fn treasury_share(&self) -> PathBuf {
         self.0.join("treasury.share")
     }

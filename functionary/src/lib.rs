@@ -11,6 +11,7 @@ mod testing;
 pub mod api;
 pub mod audit;
 pub mod auditor;
+pub mod backup;
 pub mod ceremony;
 pub mod chain;
 pub mod cli;

@@ -22,12 +22,12 @@ use crate::testing::free_addresses;
 const PATIENCE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 
-fn seed_of(member: usize) -> MemberSeed {
+pub(crate) fn seed_of(member: usize) -> MemberSeed {
     MemberSeed::generate(&mut ChaCha20Rng::seed_from_u64(1_000 + u64::try_from(member).unwrap()))
 }
 
 /// Four members with their data folders, before the ceremony.
-struct Members {
+pub(crate) struct Members {
     folders: Vec<TempDir>,
     roster: Roster,
     listen: Vec<SocketAddr>,
@@ -51,11 +51,11 @@ impl Members {
         Self { folders, roster, listen: addresses[..4].to_vec() }
     }
 
-    fn data(&self, member: usize) -> DataDir {
+    pub(crate) fn data(&self, member: usize) -> DataDir {
         DataDir::new(self.folders[member].path())
     }
 
-    fn participant(&self, member: usize) -> Participant {
+    pub(crate) fn participant(&self, member: usize) -> Participant {
         Participant {
             data: self.data(member),
             member: Member::new(NAMES[member], seed_of(member)).unwrap(),
@@ -80,7 +80,7 @@ impl Members {
         Running { runtime, task, seen, stop }
     }
 
-    fn config(&self, member: usize) -> Config {
+    pub(crate) fn config(&self, member: usize) -> Config {
         let file = ConfigFile {
             name: NAMES[member].to_owned(),
             peers: Listen { listen: self.listen[member] },
@@ -95,6 +95,21 @@ impl Members {
             log: LogConfig::default(),
         };
         Config { data: self.data(member), file }
+    }
+
+    /// Members after their ceremony, each with its complete data folder.
+    pub(crate) async fn after_the_ceremony() -> Self {
+        let members = Self::new();
+        let running: Vec<Running> = (0..4).map(|member| members.start(member, 0)).collect();
+        for member in running {
+            member.end().await.unwrap();
+        }
+        for member in 0..4 {
+            let config = members.config(member);
+            files::create(&config.data.seed(), seed_of(member).words().as_bytes(), Access::Secret).unwrap();
+            config.create().unwrap();
+        }
+        members
     }
 
     /// Loads what the ceremony left, as a node would, and checks that the shares make certificates together.
@@ -237,7 +252,7 @@ async fn another_roster_is_not_mixed_with_a_ceremony_that_has_begun() {
 }
 
 /// A running node, as far as late members are concerned.
-struct LateHelp(CeremonyArchive);
+pub(crate) struct LateHelp(pub(crate) CeremonyArchive);
 
 impl PeerService for LateHelp {
     fn body(&self, _height: u32, _hash: &elements::BlockHash) -> Option<Vec<u8>> {

@@ -4,11 +4,14 @@
 //! to standard error. Exit code 0: done, 1: failed, 2: wrong usage. Secrets are never arguments.
 
 mod auditor;
+mod backup;
 mod ceremony;
 mod dismiss;
 mod elements_conf;
 mod halt;
 mod init;
+mod repair;
+mod restore;
 mod roster;
 mod run;
 mod status;
@@ -63,6 +66,9 @@ enum Command {
     Status(status::Arguments),
     Halt(halt::HaltArguments),
     Resume(halt::ResumeArguments),
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
+    Repair(repair::Arguments),
     Auditor(auditor::Arguments),
     #[command(name = "dismiss-objection")]
     DismissObjection(dismiss::Arguments),
@@ -84,6 +90,12 @@ pub enum CliError {
     /// The ceremony has failed.
     #[error(transparent)]
     Ceremony(#[from] crate::ceremony::RunError),
+    /// A repair has failed.
+    #[error(transparent)]
+    Repair(#[from] crate::ceremony::repair::RepairRunError),
+    /// A backup could not be made or used.
+    #[error(transparent)]
+    Backup(#[from] crate::backup::BackupError),
     /// Anything else, in words.
     #[error("{0}")]
     Failed(String),
@@ -145,6 +157,16 @@ impl Arguments {
             Command::Status(arguments) => {
                 logging.start(None, "error")?;
                 arguments.run(&load()?)
+            }
+            Command::Backup(arguments) => arguments.run(&load()?),
+            Command::Restore(arguments) => {
+                logging.start(None, "error")?;
+                arguments.run(&data()?)
+            }
+            Command::Repair(arguments) => {
+                let config = load()?;
+                logging.start(None, "warn")?;
+                arguments.run(&config, if json { repair::Shown::Nothing } else { repair::Shown::Progress })
             }
             Command::Auditor(arguments) => {
                 logging.start(None, "info")?;

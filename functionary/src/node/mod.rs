@@ -142,6 +142,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         Arc::clone(&reader),
         BodyReader::new(&data.database("consensus")),
         CeremonyArchive::load(data)?,
+        data.clone(),
     );
     let running = Peers::start(
         &federation,
