@@ -249,6 +249,34 @@ fn the_script_takes_over_when_too_few_take_part() -> TestResult {
     story.assert_signed_by_key(height)
 }
 
+/// Auditors object while sessions run: what has not been signed is not signed any more, by key or by script, until they
+/// take it back.
+#[test]
+fn an_objection_stops_sessions_that_run() -> TestResult {
+    let mut story = Story::begin(4, 6)?;
+    story.federation.bus().handle(|_, _, message| match message.kind {
+        Some(Kind::SigningAnswer(_) | Kind::KeySignatures(_)) => Post::Lose,
+        _ => Post::Deliver,
+    });
+    let used = story.federation.audit().nonces_used();
+    let height = story.peg_out()?;
+    wait_until(PATIENCE, || story.federation.audit().nonces_used() > used)?;
+    story.federation.object(true);
+    // Members look at their auditors twice a second; these blocks take longer, and the script's time is over as well.
+    let quiet = story.federation.height(0) + 40;
+    story.federation.wait_for_height(&story.members, quiet, PATIENCE)?;
+    story.federation.bus().deliver_all();
+    let used = story.federation.audit().nonces_used();
+    let later = quiet + 150;
+    story.federation.wait_for_height(&story.members, later, PATIENCE)?;
+    assert_eq!(story.federation.audit().nonces_used(), used, "signed in spite of the objection");
+    for member in &story.members {
+        assert!(story.federation.signed_batch(*member, height)?.is_none());
+    }
+    story.federation.object(false);
+    story.assert_signed_by_key(height)
+}
+
 /// The finished signatures of one member are enough for all, and wrong ones cost their sender its connection.
 #[test]
 fn finished_signatures_are_passed_on_and_verified() -> TestResult {

@@ -39,13 +39,3 @@ pub trait BatchGuard: Send + Sync {
     /// If the ledger cannot be read.
     fn hold(&self, height: u32) -> Result<Option<Hold>, StoreError>;
 }
-
-/// Lets every batch pass: for chains without a treasury.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct OpenGuard;
-
-impl BatchGuard for OpenGuard {
-    fn hold(&self, _height: u32) -> Result<Option<Hold>, StoreError> {
-        Ok(None)
-    }
-}

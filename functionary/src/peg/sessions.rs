@@ -42,8 +42,8 @@ pub const RESEND_INTERVAL: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(250);
 /// Offers of a member for batches that are not open here yet.
 const MAX_EARLY_OFFERS: usize = 4;
-/// Messages of peers that wait for the thread.
-const MAX_WAITING: usize = 1_000;
+/// Messages of one member that wait for the thread. An honest one has few under way for each batch.
+const MAX_WAITING: usize = 32;
 
 /// What the chain must see to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -324,7 +324,8 @@ enum Command {
 /// The thread of the sessions. It ends when this is dropped, and its nonces with it.
 pub struct SessionHost {
     commands: Sender<Command>,
-    waiting: Arc<AtomicUsize>,
+    /// By member: messages that wait.
+    waiting: Arc<[AtomicUsize]>,
 }
 
 /// The thread of the sessions has ended.
@@ -342,7 +343,7 @@ impl SessionHost {
         tell: impl FnMut(SessionEffect) -> bool + Send + 'static,
     ) -> std::io::Result<Self> {
         let (commands, queue) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting: Arc<[AtomicUsize]> = (0..sessions.members).map(|_| AtomicUsize::new(0)).collect();
         let counter = Arc::clone(&waiting);
         std::thread::Builder::new().name("sessions".into()).spawn(move || run(sessions, &queue, &counter, tell))?;
         Ok(Self { commands, waiting })
@@ -364,14 +365,15 @@ impl SessionHost {
         self.commands.send(Command::Close(batch)).map_err(|_| HostEnded)
     }
 
-    /// As [`Sessions::receive`]. Dropped when too many wait: it is sent again.
+    /// As [`Sessions::receive`]. Dropped when too many of its sender wait: it is sent again.
     ///
     /// # Errors
     /// [`HostEnded`].
     pub fn receive(&self, from: MemberIndex, message: SessionMessage) -> Result<(), HostEnded> {
-        if self.waiting.fetch_add(1, Ordering::AcqRel) >= MAX_WAITING {
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
-            tracing::debug!(member = %from, "too many messages of signing sessions wait; one is dropped");
+        let Some(waiting) = self.waiting.get(from.position()) else { return Ok(()) };
+        if waiting.fetch_add(1, Ordering::AcqRel) >= MAX_WAITING {
+            waiting.fetch_sub(1, Ordering::AcqRel);
+            tracing::debug!(member = %from, "too many of its messages of signing sessions wait; one is dropped");
             return Ok(());
         }
         self.commands.send(Command::Message { from, message }).map_err(|_| HostEnded)
@@ -381,7 +383,7 @@ impl SessionHost {
 fn run(
     mut sessions: Sessions,
     queue: &Receiver<Command>,
-    waiting: &AtomicUsize,
+    waiting: &[AtomicUsize],
     mut tell: impl FnMut(SessionEffect) -> bool,
 ) {
     let mut ticked = Instant::now();
@@ -398,7 +400,7 @@ fn run(
                 Vec::new()
             }
             Ok(Command::Message { from, message }) => {
-                waiting.fetch_sub(1, Ordering::AcqRel);
+                waiting.get(from.position()).map(|waiting| waiting.fetch_sub(1, Ordering::AcqRel));
                 sessions.receive(from, message)
             }
             Err(RecvTimeoutError::Timeout) => Vec::new(),

@@ -10,6 +10,7 @@ mod parent;
 mod peg;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
@@ -21,7 +22,7 @@ use aquifer_federation::federation::Federation;
 use aquifer_federation::keys::{BlsShare, MemberSeed, TreasuryShare};
 use aquifer_federation::roster::MemberIndex;
 use aquifer_functionary::chain::judge::Judge;
-use aquifer_functionary::chain::oversight::OpenGuard;
+use aquifer_functionary::chain::oversight::{BatchGuard, Hold};
 use aquifer_functionary::chain::parent::ParentChain;
 use aquifer_functionary::chain::{ChainError, Core, CoreParts, CoreStatus, Event, Pacing, SigningKeys, SystemClock};
 use aquifer_functionary::halt::HaltDesk;
@@ -29,7 +30,7 @@ use aquifer_functionary::mempool::Mempool;
 use aquifer_functionary::store::consensus::ConsensusStore;
 use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore};
 use aquifer_functionary::store::signer::SignerStore;
-use aquifer_functionary::store::{Gate, OpenGate};
+use aquifer_functionary::store::{Gate, OpenGate, StoreError};
 use elements::BlockHash;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
@@ -65,11 +66,23 @@ struct Member {
     running: Option<Running>,
 }
 
+/// The auditors of all members.
+#[derive(Default)]
+struct Objection(AtomicBool);
+
+impl BatchGuard for Objection {
+    fn hold(&self, _height: u32) -> Result<Option<Hold>, StoreError> {
+        let stopped = Hold::Stopped { from_height: 0, reason: "an auditor objects".to_owned() };
+        Ok(self.0.load(Ordering::SeqCst).then_some(stopped))
+    }
+}
+
 /// A federation in one process.
 pub struct LocalFederation {
     federation: Arc<Federation>,
     members: Vec<Member>,
     bus: Arc<Bus>,
+    objection: Arc<Objection>,
     runtime: tokio::runtime::Runtime,
     folder: tempfile::TempDir,
 }
@@ -100,7 +113,7 @@ impl LocalFederation {
             })
             .collect();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        Ok(LocalFederation { federation, members, bus, runtime, folder })
+        Ok(LocalFederation { federation, members, bus, objection: Arc::default(), runtime, folder })
     }
 
     /// The auditor's findings so far.
@@ -169,7 +182,7 @@ impl LocalFederation {
             consensus: ConsensusStore::open(&member.folder.join("consensus.db"), Arc::clone(&gate))?,
             signer: SignerStore::open(&member.folder.join("signer.db"), gate)?,
             judge,
-            guard: Arc::new(OpenGuard),
+            guard: Arc::<Objection>::clone(&self.objection),
             network: self.bus.network(me),
             status: Arc::clone(&status),
         };
@@ -223,6 +236,11 @@ impl LocalFederation {
     /// The network between the members.
     pub fn bus(&self) -> &Bus {
         &self.bus
+    }
+
+    /// From now on the auditors of all members object to everything, or do so no more.
+    pub fn object(&self, objects: bool) {
+        self.objection.0.store(objects, Ordering::SeqCst);
     }
 
     /// What a running member asks its operator to look at.

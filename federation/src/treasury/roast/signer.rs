@@ -151,8 +151,12 @@ impl Signer {
         {
             return Ok(answer.clone());
         }
-        let packages = self.packages(spends, request)?;
         let own = request.commitments.get(&self.me).ok_or(Refusal::NotAsked)?;
+        // Before the work with each point: nobody keeps this member busy with what it cannot sign.
+        if !self.nonces.holds(&purpose, own) {
+            return Err(Refusal::UnknownNonces);
+        }
+        let packages = self.packages(spends, request)?;
         // Removed before anything is signed: whatever happens from here on, they sign nothing else.
         let nonces = self.nonces.take(&purpose, own).ok_or(Refusal::UnknownNonces)?;
         let shares = self.shares(&packages, &nonces);
