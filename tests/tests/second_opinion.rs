@@ -69,9 +69,7 @@ fn a_member_with_an_elementsd_follows_it_and_the_chain_does_without() -> Result<
         assert_eq!(status.text("elementsd/problem")?, "");
         assert_eq!(status.text("elementsd/disagreement")?, "");
         // It takes blocks whose coinbase carries a notice, and the first member votes for them.
-        let mut halt = devnet.member(1)?.command("halt");
-        halt.args(["--reason", "a rehearsal", "--yes", "--json"]);
-        Printed::by(halt, LIMIT)?;
+        devnet.member(1)?.say("halt", "a rehearsal")?;
         let first = devnet.member(0)?;
         let status = wait_status(first, "elementsd has the block with the notice", |status| {
             let halts = |member: &Printed| member.value().get("halts") == Some(&true.into());
@@ -79,9 +77,7 @@ fn a_member_with_an_elementsd_follows_it_and_the_chain_does_without() -> Result<
         })?;
         assert_eq!(status.text("elementsd/problem")?, "");
         assert_eq!(status.text("elementsd/disagreement")?, "");
-        let mut resume = devnet.member(1)?.command("resume");
-        resume.args(["--reason", "the rehearsal is over", "--yes", "--json"]);
-        Printed::by(resume, LIMIT)?;
+        devnet.member(1)?.say("resume", "the rehearsal is over")?;
         let best: String = elementsd.call("getbestblockhash", &[])?;
         let height = status.height("height")?;
         assert!(
