@@ -5,11 +5,11 @@ use std::sync::Arc;
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, Treasury, TreasuryCoin};
+use aquifer_federation::treasury::{BatchPlan, Treasury, TreasuryCoin, judge_batch};
 
 use crate::chain::parent::{BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord};
 use crate::parent::Parent;
-use crate::peg::{PegoutDriver, judge_batch, propose_batch};
+use crate::peg::{PegoutDriver, propose_batch};
 
 /// This member's bitcoind and the driver of its batches.
 pub(super) struct BitcoinParent {
@@ -39,8 +39,7 @@ impl ParentChain for BitcoinParent {
         coins: &[TreasuryCoin],
         waiting: &[PegoutRequest],
     ) -> BatchVerdict {
-        let coins = coins.iter().map(|coin| (coin.outpoint, coin.clone())).collect();
-        judge_batch(&self.parent, &self.treasury, batch, &coins, waiting)
+        judge_batch(&self.parent, &self.treasury, batch, coins, waiting)
     }
 
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError> {

@@ -19,4 +19,4 @@ mod driver;
 mod proposal;
 
 pub use driver::{BatchState, DriverConfig, Driving, FinalBatch, PegoutDriver, PegoutError, Shares, SignerRecord};
-pub use proposal::{BatchVerdict, judge_batch, propose_batch};
+pub use proposal::propose_batch;
