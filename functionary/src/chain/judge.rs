@@ -17,7 +17,7 @@ use aquifer_assets::state::{ChainView as _, Effects, ViewError};
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::roster::Roster;
 use aquifer_federation::treasury::{
-    BatchPlan, CommitmentError, FeeRateBounds, Treasury, check_batch, find_batch_commitment,
+    BatchPlan, CommitmentError, FeeRateBounds, Holdings, Treasury, check_batch, find_batch_commitment,
 };
 use aquifer_federation::valve::{NoticeError, Valve};
 use aquifer_proto::peer::FinalBlock;
@@ -298,12 +298,9 @@ impl Judge {
             Scrutiny::ChainOnly => {
                 // Only the coins it spends: whether others could have been spent was for those to judge who voted.
                 let spent = batch.input.iter().map(|input| input.previous_output).collect::<HashSet<_>>();
-                let coins = coins
-                    .into_iter()
-                    .filter(|coin| spent.contains(&coin.outpoint))
-                    .map(|coin| (coin.outpoint, coin))
-                    .collect();
-                match check_batch(&self.treasury, &coins, &waiting, batch, &FeeRateBounds::HARD_LIMITS) {
+                let at_hand: Vec<_> = coins.iter().filter(|coin| spent.contains(&coin.outpoint)).cloned().collect();
+                let holdings = Holdings::from(&coins).restricted_to(&at_hand);
+                match check_batch(&self.treasury, holdings, &waiting, batch, &FeeRateBounds::HARD_LIMITS) {
                     Ok(plan) => Ok(Some(plan)),
                     Err(error) => Err(Verdict::Invalid(BadBlock::Batch(error.to_string()))),
                 }

@@ -3,11 +3,12 @@
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
+pub use aquifer_federation::treasury::BatchVerdict;
 use aquifer_federation::treasury::{BatchPlan, Signed, TreasuryCoin};
 use bitcoin::secp256k1::schnorr;
 
 pub use crate::parent::DepthVerdict;
-pub use crate::peg::{BatchVerdict, FinalBatch, PegoutError, Shares, SignerRecord, WantedSignatures};
+pub use crate::peg::{FinalBatch, PegoutError, Shares, SignerRecord, WantedSignatures};
 
 /// The parent chain, seen through our own bitcoind. Calls may block for as long as bitcoind takes, unless they say not.
 pub trait ParentChain: Send + Sync {

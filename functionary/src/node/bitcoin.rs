@@ -5,14 +5,14 @@ use std::sync::Arc;
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, Signed, Treasury, TreasuryCoin};
+use aquifer_federation::treasury::{BatchPlan, Signed, Treasury, TreasuryCoin, judge_batch};
 use bitcoin::secp256k1::schnorr;
 
 use crate::chain::parent::{
     BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord, WantedSignatures,
 };
 use crate::parent::Parent;
-use crate::peg::{PegoutDriver, judge_batch, propose_batch};
+use crate::peg::{PegoutDriver, propose_batch};
 
 /// This member's bitcoind and the driver of its batches.
 pub(super) struct BitcoinParent {
@@ -42,8 +42,7 @@ impl ParentChain for BitcoinParent {
         coins: &[TreasuryCoin],
         waiting: &[PegoutRequest],
     ) -> BatchVerdict {
-        let coins = coins.iter().map(|coin| (coin.outpoint, coin.clone())).collect();
-        judge_batch(&self.parent, &self.treasury, batch, &coins, waiting)
+        judge_batch(&self.parent, &self.treasury, batch, coins, waiting)
     }
 
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError> {

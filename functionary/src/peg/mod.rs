@@ -25,4 +25,4 @@ pub mod sessions;
 
 pub use batch::{BatchState, FinalBatch, PegoutError, Shares, SignerRecord, WantedSignatures};
 pub use driver::{DriverConfig, Driving, PegoutDriver};
-pub use proposal::{BatchVerdict, judge_batch, propose_batch};
+pub use proposal::propose_batch;

@@ -73,7 +73,7 @@ impl Books {
             let paid_sat = batch.paid.iter().fold(0u64, |sum, paid| sum.saturating_add(paid.amount_sat));
             let spent = u32::try_from(batch.inputs.len()).unwrap_or(u32::MAX);
             let change_sat = batch.change.iter().fold(0u64, |sum, change| sum.saturating_add(change.amount_sat));
-            let change = u32::try_from(batch.change.iter().count()).unwrap_or(u32::MAX);
+            let change = u32::try_from(batch.change.len()).unwrap_or(u32::MAX);
             books.waiting_sat = books.waiting_sat.saturating_sub(paid_sat);
             books.coins_sat = books.coins_sat.saturating_sub(spent_sat(batch)).saturating_add(change_sat);
             books.coins = books.coins.saturating_sub(spent).saturating_add(change);

@@ -155,8 +155,10 @@ fn coin_of_row(row: &Row<'_>) -> Result<TreasuryCoin, rusqlite::Error> {
             claim_script: claim_script.into(),
         },
     };
+    let outpoint = parent_outpoint_of(row.get(0)?, row.get(1)?);
     Ok(TreasuryCoin {
-        outpoint: parent_outpoint_of(row.get(0)?, row.get(1)?),
+        outpoint,
+        booked_as: outpoint,
         amount_sat: amount(row.get(2)?),
         script_pubkey: ScriptBuf::from_bytes(row.get(3)?),
         kind,

@@ -216,7 +216,7 @@ fn insert_peg(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
         let outpoint = input.previous_output;
         spend.execute(params![outpoint.txid.to_byte_array(), outpoint.vout, new.height])?;
     }
-    if let Some(change) = &batch.change {
+    for change in &batch.change {
         coin.execute(params![
             change.outpoint.txid.to_byte_array(),
             change.outpoint.vout,
