@@ -59,8 +59,7 @@ impl ParentChain for DepthTable {
         let Some(treasury) = treasury.as_ref() else {
             return BatchVerdict::Unknown("this federation runs without Bitcoin".into());
         };
-        let coins = coins.iter().map(|coin| (coin.outpoint, coin.clone())).collect();
-        match check_batch(treasury, &coins, waiting, batch, &FeeRateBounds::HARD_LIMITS) {
+        match check_batch(treasury, coins, waiting, batch, &FeeRateBounds::HARD_LIMITS) {
             Ok(plan) => BatchVerdict::Good(Box::new(plan)),
             Err(error) => BatchVerdict::Bad(error.to_string()),
         }
