@@ -187,6 +187,28 @@ impl Member {
         Printed::by(command, COMMAND_LIMIT)
     }
 
+    /// Its disk is lost: the folder of the member, which does not run, goes to `to`. What is left are the words of its seed.
+    ///
+    /// # Errors
+    /// When the folder cannot be moved.
+    pub fn lose_disk(&mut self, to: &Path) -> Result<String, HarnessError> {
+        self.kill9();
+        let seed = self.folder.join("seed");
+        let words = fs::read_to_string(&seed).map_err(HarnessError::file("read", &seed))?;
+        fs::rename(&self.folder, to).map_err(HarnessError::file("move", &self.folder))?;
+        Ok(words)
+    }
+
+    /// `aquiferd restore` from the words of its seed.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn restore(&self, words: &str, arguments: &[&str]) -> Result<String, HarnessError> {
+        let mut command = self.command("restore");
+        command.args(arguments);
+        process::run_with_input(command, words, COMMAND_LIMIT)
+    }
+
     /// Adds lines to its `aquiferd.toml`, which it reads when it starts.
     ///
     /// # Errors
@@ -237,14 +259,8 @@ impl Member {
     /// # Errors
     /// When the record cannot be read.
     pub fn signed_headers(&self) -> Result<BTreeMap<u32, BlockHash>, HarnessError> {
-        let path = self.folder.join("signer.db");
-        let failed = |error: rusqlite::Error| HarnessError::Story(format!("{}: {error}", path.display()));
-        let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-        let mut query = database.prepare("SELECT height, block FROM headers").map_err(failed)?;
-        let rows = query
-            .query_map([], |row| Ok((row.get::<_, u32>(0)?, BlockHash::from_byte_array(row.get::<_, [u8; 32]>(1)?))))
-            .map_err(failed)?;
-        rows.collect::<Result<_, _>>().map_err(failed)
+        let signed = signed_in(&self.folder, "SELECT height, block FROM headers")?;
+        Ok(signed.into_iter().map(|(height, block)| (height, BlockHash::from_byte_array(block))).collect())
     }
 
     /// Everything it has logged.
@@ -254,4 +270,17 @@ impl Member {
     pub fn logged(&self) -> Result<String, HarnessError> {
         fs::read_to_string(&self.log).map_err(HarnessError::file("read", &self.log))
     }
+}
+
+/// What stands at each height in the `signer.db` of a folder: 32 bytes that say what was signed.
+///
+/// # Errors
+/// When the record cannot be read.
+pub fn signed_in(folder: &Path, query: &str) -> Result<BTreeMap<u32, [u8; 32]>, HarnessError> {
+    let path = folder.join("signer.db");
+    let failed = |error: rusqlite::Error| HarnessError::Story(format!("{}: {error}", path.display()));
+    let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let mut query = database.prepare(query).map_err(failed)?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+    rows.collect::<Result<_, _>>().map_err(failed)
 }

@@ -72,8 +72,9 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
         let address = devnet.bitcoind().new_address()?;
         let job = alice.start(&["pegout", &address.to_string(), &raw(10_000_000)])?;
         let status = wait_status(devnet.member(0)?, "the peg-out waits", |status| waits(status).is_some())?;
-        let reason = waits(&status).map(|pegout| pegout.text("reason")).transpose()?;
-        assert!(reason.as_ref().is_some_and(|reason| reason.contains("halted")), "{reason:?}");
+        let pegout = waits(&status).ok_or_else(|| HarnessError::Story("no peg-out waits".to_owned()))?;
+        assert!(pegout.text("reason")?.contains("halted"), "{}", pegout.value());
+        let name = pegout.text("pegout")?;
         // Payments on the chain go on.
         alice.send(&alice.address()?, 1_234_567, "btc")?;
         // A halt outlives its member's process.
@@ -112,6 +113,8 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
         wait_status(devnet.member(0)?, "no coins are in flight", |status| {
             status.number("reserve/in_flight_sat").is_ok_and(|sat| sat == 0)
         })?;
+        let told = alice.run(&["pegout", "--status", &name])?;
+        assert_eq!(told.text("state")?, "confirmed");
         Ok(())
     })
 }

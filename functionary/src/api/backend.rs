@@ -330,6 +330,8 @@ pub struct AssetSupply {
     pub issued_sat: u64,
     /// Explicit burns and, for the pegged asset, peg-outs.
     pub removed_sat: u64,
+    /// The part of `removed_sat` that is no peg-out.
+    pub burned_sat: u64,
     /// Issuances whose amount is blinded.
     pub blinded_issuances: u32,
 }

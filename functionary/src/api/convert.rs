@@ -242,6 +242,7 @@ fn asset_supply(supply: &AssetSupply) -> proto::SupplyOfAsset {
         asset: bytes_of_asset(&supply.asset),
         issued_sat: supply.issued_sat,
         removed_sat: supply.removed_sat,
+        burned_sat: supply.burned_sat,
         blinded_issuances: supply.blinded_issuances,
     }
 }

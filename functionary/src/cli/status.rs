@@ -132,6 +132,7 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
                 "asset": AssetId::from_byte_array(hash(&asset.asset)?),
                 "issued_sat": asset.issued_sat,
                 "removed_sat": asset.removed_sat,
+                "burned_sat": asset.burned_sat,
                 "blinded_issuances": asset.blinded_issuances,
             }))
         })

@@ -451,7 +451,7 @@ impl LedgerBackend for NodeBackend {
         if issuance.is_none() && supply.is_none() && *asset != self.parts.params.pegged_asset() {
             return Ok(None);
         }
-        let nothing = AssetSupply { asset: *asset, issued_sat: 0, removed_sat: 0, blinded_issuances: 0 };
+        let nothing = AssetSupply { asset: *asset, issued_sat: 0, removed_sat: 0, burned_sat: 0, blinded_issuances: 0 };
         Ok(Some(Asset { asset: *asset, issuance, supply: supply.unwrap_or(nothing) }))
     }
 
@@ -482,6 +482,7 @@ fn asset_supply(supply: crate::store::ledger::AssetSupply) -> AssetSupply {
         asset: supply.asset,
         issued_sat: supply.issued,
         removed_sat: supply.removed,
+        burned_sat: supply.burned,
         blinded_issuances: supply.blinded_issuances,
     }
 }
