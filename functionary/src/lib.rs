@@ -17,6 +17,7 @@ pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod files;
+pub mod halt;
 pub mod identity;
 pub mod mempool;
 pub mod node;

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::auditor::Auditor;
 use crate::bitcoind::Bitcoind;
+use crate::elementsd::Elementsd;
 use crate::error::HarnessError;
 use crate::json::Printed;
 use crate::ports::ReservedPort;
@@ -18,6 +19,8 @@ use crate::process::{self, Process};
 
 /// Time for a command that only looks at files or asks a running member.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// When members sign a batch by script that the treasury key has not signed.
+const SCRIPT_AFTER_SECONDS: u32 = 10;
 /// Time for a clean shutdown.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -70,6 +73,7 @@ impl Member {
         command.args(["--bitcoind-url", &bitcoind.rpc_url()]).arg("--bitcoind-cookie").arg(bitcoind.cookie_path());
         command.args(["--auditor", auditor.key()]);
         process::run(command, COMMAND_LIMIT)?;
+        member.configure(&format!("[treasury]\nscript_after_s = {SCRIPT_AFTER_SECONDS}"))?;
         Ok(member)
     }
 
@@ -213,6 +217,30 @@ impl Member {
         let path = self.folder.join("aquiferd.toml");
         let text = fs::read_to_string(&path).map_err(HarnessError::file("read", &path))?;
         fs::write(&path, format!("{text}\n{lines}\n")).map_err(HarnessError::file("write", &path))
+    }
+
+    /// Starts it anew with an elementsd of its own, which it feeds and asks.
+    ///
+    /// # Errors
+    /// When it does not end or does not start.
+    pub fn consult(&mut self, elementsd: &Elementsd) -> Result<(), HarnessError> {
+        self.configure(&format!(
+            "[elementsd]\nurl = \"{}\"\ncookie_file = \"{}\"\n",
+            elementsd.rpc_url(),
+            elementsd.cookie_path().display()
+        ))?;
+        self.terminate()?;
+        self.start()
+    }
+
+    /// `aquiferd halt` or `aquiferd resume`, said without being asked back.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn say(&self, word: &str, reason: &str) -> Result<Printed, HarnessError> {
+        let mut command = self.command(word);
+        command.args(["--reason", reason, "--yes", "--json"]);
+        Printed::by(command, COMMAND_LIMIT)
     }
 
     /// `aquiferd elements-conf --with-bitcoind`: the configuration with which an elementsd follows the chain and checks

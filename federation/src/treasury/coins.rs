@@ -18,6 +18,9 @@ pub(super) const SCHNORR_SIZE: usize = 64;
 pub struct TreasuryCoin {
     /// Where it is.
     pub outpoint: OutPoint,
+    /// What the books call it. Batches that replace each other make alternatives of one coin, of which at most one comes to
+    /// exist on Bitcoin; they are booked as that of the first batch. Every other coin is booked as its own outpoint.
+    pub booked_as: OutPoint,
     /// Its amount in satoshi.
     pub amount_sat: u64,
     /// Its output script.
@@ -58,6 +61,7 @@ impl TreasuryCoin {
         let is_p2sh = claim.deposit_script.is_p2sh();
         Self {
             outpoint: claim.deposit,
+            booked_as: claim.deposit,
             amount_sat: claim.amount_sat,
             script_pubkey: claim.deposit_script.clone(),
             kind: CoinKind::Deposit {
@@ -70,7 +74,13 @@ impl TreasuryCoin {
 
     /// A coin in the treasury's own output, as the change of a batch.
     pub fn from_change(output: &TreasuryOutput, outpoint: OutPoint, amount_sat: u64) -> Self {
-        Self { outpoint, amount_sat, script_pubkey: output.script_pubkey().clone(), kind: CoinKind::Treasury }
+        Self {
+            outpoint,
+            booked_as: outpoint,
+            amount_sat,
+            script_pubkey: output.script_pubkey().clone(),
+            kind: CoinKind::Treasury,
+        }
     }
 
     /// The output that it is.

@@ -26,23 +26,32 @@
 //! Only confirmed coins that no earlier batch spends are offered, only requests of final blocks that no earlier batch pays,
 //! and only a batch that stands in a final block is signed.
 
+mod assemble;
 mod check;
 mod coins;
 mod commitment;
+mod family;
+mod holdings;
 mod output;
 mod plan;
+mod proposal;
 pub mod roast;
 mod rules;
 mod signing;
 
+pub use assemble::{BatchKind, BatchPlan, PaidPegout};
 pub use check::{BatchError, check_batch};
 pub use coins::{CoinKind, SpendPath, TreasuryCoin};
 pub use commitment::{CommitmentError, batch_commitment, find_batch_commitment};
+pub use family::{ChangeUse, Family, FamilyBatch, NoReplacement, check_replacement, plan_replacement};
+pub use holdings::{Due, Holdings};
 pub use output::{Leaf, TreasuryOutput, TreasuryOutputError};
-pub use plan::{BatchPlan, PaidPegout, Planning, Waiting, WaitingReason, plan, plan_batch};
+pub use plan::{Planning, Waiting, WaitingReason, plan, plan_batch};
+pub use proposal::{BatchVerdict, BitcoinView, judge_batch, judge_replacement, propose_batch, propose_replacement};
 pub use rules::{
-    FEE_RATE_FACTOR, FeeRateBounds, MAX_ACCEPTED_WEIGHT, MAX_BATCH_WEIGHT, MAX_FEE_RATE_SAT_PER_KVB, MAX_PAYMENTS,
-    MIN_CHANGE_SAT, MIN_FEE_RATE_SAT_PER_KVB, ParkReason, PayoutKind, Treasury, park_reason,
+    CONSOLIDATION_FEE_RATE_SAT_PER_KVB, FEE_RATE_FACTOR, FeeRateBounds, MAX_ACCEPTED_WEIGHT, MAX_BATCH_WEIGHT,
+    MAX_CHANGE_PARTS, MAX_CONSOLIDATED, MAX_FAMILY, MAX_FEE_RATE_SAT_PER_KVB, MAX_INPUTS, MAX_PAYMENTS, MAX_REFRESHED,
+    MIN_CHANGE_SAT, MIN_FEE_RATE_SAT_PER_KVB, ParkReason, PayoutKind, TARGET_COINS, Treasury, park_reason,
 };
 pub use signing::{KeySpends, Signed, SigningError, finalize_batch, sign_batch, verify_batch_signatures};
 

@@ -1,8 +1,9 @@
 //! Planning a batch: which requests, which coins, what fee.
 //!
-//! Requests are taken in the given order, oldest first. Coins: the smallest one that is enough alone; if none is, the
-//! largest ones until it is enough. That spends few coins, so fees stay low, and leaves the others free for the next batch.
-//! Coins that are not worth the fee of spending them are left alone. Equal coins are ordered by outpoint.
+//! Requests are taken in the given order, oldest first. Coins: those that are due to be moved; then the smallest one that is
+//! enough alone; if none is, the largest ones until it is enough. That spends few coins, so fees stay low, and leaves the
+//! others free for the next batch. While there are many coins and fees are low, a few of the smallest are put together with
+//! them. Coins that are not worth the fee of spending them are left alone. Equal coins are ordered by outpoint.
 //!
 //! Outputs of the treasury can be spent by one signature or by a script four to eight times as heavy. The fee is that of
 //! the former at the wanted rate, but never less than what Bitcoin nodes relay the latter for: whichever way a batch is signed
@@ -14,55 +15,17 @@ use std::{
 };
 
 use aquifer_assets::peg::PegoutRequest;
-use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxOut, absolute::LockTime, transaction::Version};
 
 use super::{
+    assemble::{BatchPlan, assemble, change_sat, dust_limit_sat, signed_weight},
     coins::{SpendPath, TreasuryCoin},
+    holdings::Holdings,
     rules::{
-        FeeRateBounds, MAX_BATCH_WEIGHT, MAX_PAYMENTS, MIN_FEE_RATE_SAT_PER_KVB, ParkReason, PayoutKind, Treasury,
-        clamp_fee_rate, fee_sat, fee_share_sat, is_good_change, park_reason,
+        CONSOLIDATION_FEE_RATE_SAT_PER_KVB, FeeRateBounds, MAX_BATCH_WEIGHT, MAX_CONSOLIDATED, MAX_INPUTS,
+        MAX_PAYMENTS, MAX_REFRESHED, ParkReason, PayoutKind, TARGET_COINS, Treasury, change_parts, clamp_fee_rate,
+        equal_parts, fee_sat, is_good_change, park_reason,
     },
 };
-
-/// A request that a batch pays.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PaidPegout {
-    /// The request.
-    pub request: elements::OutPoint,
-    /// Output of the batch that pays it.
-    pub vout: u32,
-    /// Amount that was burned for it, in satoshi. The output is worth this less the fee.
-    pub amount_sat: u64,
-    /// Its part of the fee, in satoshi.
-    pub fee_sat: u64,
-}
-
-/// A batch: the transaction, and what each part of it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BatchPlan {
-    /// The transaction without witnesses. Its txid is final.
-    pub transaction: Transaction,
-    /// The requests it pays, in the order of its outputs.
-    pub paid: Vec<PaidPegout>,
-    /// The coin that its last output makes, if there is change.
-    pub change: Option<TreasuryCoin>,
-    /// The coins it spends, in the order of its inputs.
-    pub inputs: Vec<OutPoint>,
-    /// The whole fee in satoshi.
-    pub fee_sat: u64,
-    /// The fee rate with the longest signatures and outputs of the treasury spent by its key, in satoshi per 1,000 virtual
-    /// bytes, rounded down.
-    pub fee_rate_sat_per_kvb: u64,
-    /// The least fee with which it is relayed even if outputs of the treasury are spent by script, in satoshi.
-    pub relay_fee_sat: u64,
-}
-
-impl BatchPlan {
-    /// Whether the fee is acceptable: at a rate within the bounds, or the least there can be, at whatever rate that is.
-    pub fn has_fee_within(&self, bounds: &FeeRateBounds) -> bool {
-        bounds.contains(self.fee_rate_sat_per_kvb) || self.fee_sat == self.relay_fee_sat
-    }
-}
 
 /// Why a request is not in the planned batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,19 +66,19 @@ pub struct Planning {
 }
 
 /// Plans a batch; the same arguments always give the same one. See [`plan`] for why a request is left out.
-pub fn plan_batch(
+pub fn plan_batch<'a>(
     treasury: &Treasury,
-    coins: &[TreasuryCoin],
+    holdings: impl Into<Holdings<'a>>,
     pending: &[PegoutRequest],
     fee_rate_sat_per_kvb: u64,
 ) -> Option<BatchPlan> {
-    plan(treasury, coins, pending, fee_rate_sat_per_kvb).batch
+    plan(treasury, holdings, pending, fee_rate_sat_per_kvb).batch
 }
 
 /// Plans a batch and says of every request that is left out why. The fee rate is kept within the hard limits.
-pub fn plan(
+pub fn plan<'a>(
     treasury: &Treasury,
-    coins: &[TreasuryCoin],
+    holdings: impl Into<Holdings<'a>>,
     pending: &[PegoutRequest],
     fee_rate_sat_per_kvb: u64,
 ) -> Planning {
@@ -125,8 +88,7 @@ pub fn plan(
         .filter_map(|request| Some((request.outpoint, WaitingReason::Parked(park_reason(treasury, request)?))))
         .collect();
     let mut batch = None;
-    let fee_rate = clamp_fee_rate(fee_rate_sat_per_kvb);
-    let usable = usable_coins(treasury, coins, fee_rate);
+    let wallet = Wallet::new(treasury, holdings.into(), clamp_fee_rate(fee_rate_sat_per_kvb));
     loop {
         let open: Vec<&PegoutRequest> =
             pending.iter().copied().filter(|request| !reasons.contains_key(&request.outpoint)).collect();
@@ -134,7 +96,7 @@ pub fn plan(
         if chosen.is_empty() {
             break;
         }
-        match attempt(treasury, &usable, chosen, fee_rate) {
+        match wallet.attempt(chosen) {
             Ok(plan) => {
                 let full = open.iter().skip(chosen.len());
                 reasons.extend(full.map(|request| (request.outpoint, WaitingReason::BatchFull)));
@@ -156,165 +118,156 @@ pub(super) fn is_worth_its_fee(treasury: &Treasury, coin: &TreasuryCoin, fee_rat
     coin.amount_sat > fee_sat(coin.input_weight(treasury, SpendPath::Key), fee_rate)
 }
 
-/// The coins worth spending, largest first, each once.
-fn usable_coins<'a>(treasury: &Treasury, coins: &'a [TreasuryCoin], fee_rate: u64) -> Vec<&'a TreasuryCoin> {
-    let mut usable: Vec<&TreasuryCoin> =
-        coins.iter().filter(|coin| is_worth_its_fee(treasury, coin, fee_rate)).collect();
-    usable.sort_by_key(|coin| (Reverse(coin.amount_sat), coin.outpoint));
-    usable.dedup_by_key(|coin| coin.outpoint);
-    usable
+/// Whether a batch of this fee, after which so many coins are left beside its change, may put small coins together.
+pub(super) fn may_consolidate(batch: &BatchPlan, held_after: usize) -> bool {
+    let low = FeeRateBounds { min_sat_per_kvb: 0, max_sat_per_kvb: CONSOLIDATION_FEE_RATE_SAT_PER_KVB };
+    held_after >= TARGET_COINS && batch.has_fee_within(&low)
 }
 
 type LeftOut = Vec<(elements::OutPoint, WaitingReason)>;
 
-/// Tries to pay exactly these requests; otherwise says which to leave out, at least one.
-fn attempt(
-    treasury: &Treasury,
-    usable: &[&TreasuryCoin],
-    requests: &[&PegoutRequest],
+/// What a batch is planned from.
+struct Wallet<'a> {
+    treasury: &'a Treasury,
+    /// The coins worth spending and not due, largest first, each once.
+    usable: Vec<&'a TreasuryCoin>,
+    /// Those that are due, as many as a batch spends for that reason.
+    due: Vec<&'a TreasuryCoin>,
+    held: usize,
     fee_rate: u64,
-) -> Result<BatchPlan, LeftOut> {
-    let available = usable.iter().fold(0u64, |sum, coin| sum.saturating_add(coin.amount_sat));
-    let mut total = 0u64;
-    let mut too_much = Vec::new();
-    for request in requests {
-        match total.checked_add(request.amount_sat) {
-            Some(sum) if sum <= available => total = sum,
-            _ => too_much.push((request.outpoint, WaitingReason::NotEnoughCoins)),
+}
+
+/// Coins chosen for a batch, and how many of them, the first ones, it needs.
+struct Chosen<'a> {
+    coins: Vec<&'a TreasuryCoin>,
+    needed: usize,
+}
+
+impl<'a> Wallet<'a> {
+    fn new(treasury: &'a Treasury, holdings: Holdings<'a>, fee_rate: u64) -> Self {
+        let mut seen = BTreeSet::new();
+        // One alternative of each coin: the caller leaves out those that bitcoind does not see, and plans again.
+        let worthy = holdings
+            .coins
+            .iter()
+            .filter(|coin| is_worth_its_fee(treasury, coin, fee_rate) && seen.insert(coin.booked_as));
+        let (mut due, mut usable): (Vec<_>, Vec<_>) = worthy.partition(|coin| holdings.is_due(coin));
+        usable.extend(due.split_off(due.len().min(MAX_REFRESHED)));
+        usable.sort_by_key(|coin| (Reverse(coin.amount_sat), coin.outpoint));
+        Self { treasury, usable, due, held: holdings.held, fee_rate }
+    }
+
+    /// Tries to pay exactly these requests; otherwise says which to leave out, at least one.
+    fn attempt(&self, requests: &[&PegoutRequest]) -> Result<BatchPlan, LeftOut> {
+        let available = self.usable.iter().chain(&self.due).fold(0u64, |sum, coin| sum.saturating_add(coin.amount_sat));
+        let mut total = 0u64;
+        let mut too_much = Vec::new();
+        for request in requests {
+            match total.checked_add(request.amount_sat) {
+                Some(sum) if sum <= available => total = sum,
+                _ => too_much.push((request.outpoint, WaitingReason::NotEnoughCoins)),
+            }
         }
+        if !too_much.is_empty() {
+            return Err(too_much);
+        }
+        // Coins that need not be spent are no reason to pay less.
+        if !self.due.is_empty()
+            && let Some(chosen) = self.choose_coins(total, &self.due)
+            && let Ok(plan) = self.spend(&chosen.coins, requests)
+        {
+            return Ok(self.consolidate(&chosen, requests).unwrap_or(plan));
+        }
+        let all = self.without_due();
+        let Some(chosen) = all.choose_coins(total, &[]) else {
+            return Err(without_last(requests, WaitingReason::NotEnoughCoins));
+        };
+        let plan = all.spend(&chosen.coins, requests)?;
+        Ok(all.consolidate(&chosen, requests).unwrap_or(plan))
     }
-    if !too_much.is_empty() {
-        return Err(too_much);
+
+    /// The same coins, none of which has to be moved.
+    fn without_due(&self) -> Self {
+        let mut usable = [self.usable.as_slice(), &self.due].concat();
+        usable.sort_by_key(|coin| (Reverse(coin.amount_sat), coin.outpoint));
+        Self { usable, due: Vec::new(), ..*self }
     }
-    let without_last = |reason| Err(requests.last().map(|request| (request.outpoint, reason)).into_iter().collect());
-    let Some(coins) = choose_coins(usable, total) else { return without_last(WaitingReason::NotEnoughCoins) };
-    // The weight does not depend on amounts, so a fee of zero will do to measure it.
-    let Some(draft) = assemble(treasury, &coins, requests, 0) else {
-        return without_last(WaitingReason::NotEnoughCoins);
-    };
-    let weight = |path| signed_weight(treasury, &draft.transaction, &coins, path);
-    if weight(SpendPath::Members) > MAX_BATCH_WEIGHT {
-        return without_last(WaitingReason::BatchFull);
+
+    /// The coins to spend for a total beside those given, or `None` if every choice leaves change that cannot be an output.
+    fn choose_coins(&self, total: u64, given: &[&'a TreasuryCoin]) -> Option<Chosen<'a>> {
+        let given_sat = given.iter().fold(0u64, |sum, coin| sum.saturating_add(coin.amount_sat));
+        let change_of = |amount: u64| given_sat.saturating_add(amount).checked_sub(total);
+        let is_enough = |amount: u64| change_of(amount).is_some_and(is_good_change);
+        let chosen = |mut coins: Vec<&'a TreasuryCoin>| {
+            let needed = coins.len();
+            coins.extend(given);
+            Some(Chosen { coins, needed })
+        };
+        if !given.is_empty() && is_enough(0) {
+            return chosen(Vec::new());
+        }
+        if let Some(coin) = self.usable.iter().rev().find(|coin| is_enough(coin.amount_sat)) {
+            return chosen(vec![*coin]);
+        }
+        let mut largest = Vec::new();
+        let mut sum = 0u64;
+        for coin in &self.usable {
+            largest.push(*coin);
+            sum = sum.saturating_add(coin.amount_sat);
+            if is_enough(sum) {
+                return chosen(largest);
+            }
+        }
+        // Everything is spent: small change is better than peg-outs that wait for a deposit, if it can be an output at all.
+        change_of(sum).filter(|change| *change >= PayoutKind::P2tr.dust_limit_sat()).and_then(|_| chosen(largest))
     }
-    let fee = fee_sat(weight(SpendPath::Key), fee_rate).max(relay_fee_sat(treasury, &draft.transaction, &coins));
-    let too_small = too_small_for_fee(requests, fee);
-    if !too_small.is_empty() {
-        return Err(too_small);
+
+    /// The batch that spends exactly these coins.
+    fn spend(&self, coins: &[&TreasuryCoin], requests: &[&PegoutRequest]) -> Result<BatchPlan, LeftOut> {
+        let treasury = self.treasury;
+        let not_enough = || without_last(requests, WaitingReason::NotEnoughCoins);
+        let parts =
+            change_parts(change_sat(coins, requests).ok_or_else(not_enough)?, self.held.saturating_sub(coins.len()));
+        // The weight does not depend on amounts, so a fee of zero will do to measure it.
+        let draft = assemble(treasury, coins, requests, 0, parts).ok_or_else(not_enough)?;
+        let weight = signed_weight(treasury, &draft.transaction, coins, SpendPath::Members);
+        if weight > MAX_BATCH_WEIGHT || coins.len() > MAX_INPUTS {
+            return Err(without_last(requests, WaitingReason::BatchFull));
+        }
+        let fee = fee_sat(draft.virtual_size.saturating_mul(4), self.fee_rate).max(draft.relay_fee_sat);
+        let too_small = too_small_for_fee(requests, fee);
+        if !too_small.is_empty() {
+            return Err(too_small);
+        }
+        assemble(treasury, coins, requests, fee, parts).ok_or_else(not_enough)
     }
-    match assemble(treasury, &coins, requests, fee) {
-        Some(plan) => Ok(plan),
-        None => without_last(WaitingReason::NotEnoughCoins),
+
+    /// The same batch with a few of the smallest coins, if this is a time to put them together.
+    fn consolidate(&self, chosen: &Chosen<'_>, requests: &[&PegoutRequest]) -> Option<BatchPlan> {
+        let needed = chosen.coins.get(..chosen.needed)?;
+        let least_sat = needed.iter().map(|coin| coin.amount_sat).min().unwrap_or(u64::MAX);
+        let smallest = self.usable.iter().rev().filter(|coin| coin.amount_sat < least_sat).take(MAX_CONSOLIDATED);
+        let mut coins = chosen.coins.clone();
+        coins.extend(smallest);
+        let held_after = self.held.saturating_sub(coins.len());
+        let plan = (coins.len() > chosen.coins.len()).then(|| self.spend(&coins, requests).ok()).flatten()?;
+        may_consolidate(&plan, held_after).then_some(plan)
     }
 }
 
-/// The coins to spend for a total, or `None` if every choice leaves change that cannot be an output.
-fn choose_coins<'a>(usable: &[&'a TreasuryCoin], total: u64) -> Option<Vec<&'a TreasuryCoin>> {
-    let is_enough = |amount: u64| amount.checked_sub(total).is_some_and(is_good_change);
-    if let Some(coin) = usable.iter().rev().find(|coin| is_enough(coin.amount_sat)) {
-        return Some(vec![*coin]);
-    }
-    let mut chosen = Vec::new();
-    let mut sum = 0u64;
-    for coin in usable {
-        chosen.push(*coin);
-        sum = sum.saturating_add(coin.amount_sat);
-        if is_enough(sum) {
-            return Some(chosen);
-        }
-    }
-    // Everything is spent: small change is better than peg-outs that wait for a deposit, if it can be an output at all.
-    sum.checked_sub(total).filter(|change| *change >= PayoutKind::P2tr.dust_limit_sat()).map(|_| chosen)
+fn without_last(requests: &[&PegoutRequest], reason: WaitingReason) -> LeftOut {
+    requests.last().map(|request| (request.outpoint, reason)).into_iter().collect()
 }
 
 /// The requests whose payment would be dust after their part of the fee.
 fn too_small_for_fee(requests: &[&PegoutRequest], fee: u64) -> LeftOut {
     let mut too_small = Vec::new();
-    for (request, fee_sat) in requests.iter().zip(fee_shares(fee, requests.len())) {
-        let dust = PayoutKind::of(&request.parent_script).map_or(u64::MAX, PayoutKind::dust_limit_sat);
-        if request.amount_sat < dust.saturating_add(fee_sat) {
+    for (request, fee_sat) in requests.iter().zip(equal_parts(fee, requests.len())) {
+        if request.amount_sat < dust_limit_sat(&request.parent_script).saturating_add(fee_sat) {
             too_small.push((request.outpoint, WaitingReason::TooSmallForFee { fee_sat }));
         }
     }
     too_small
-}
-
-/// What each of `count` requests pays of the fee.
-pub(super) fn fee_shares(fee_sat: u64, count: usize) -> impl Iterator<Item = u64> {
-    let count = u64::try_from(count).unwrap_or(u64::MAX);
-    (0..count).map(move |position| fee_share_sat(fee_sat, position, count))
-}
-
-/// Builds the one batch that spends these coins, pays these requests in this order, and costs this fee. `None` if the
-/// amounts do not work out.
-pub(super) fn assemble(
-    treasury: &Treasury,
-    coins: &[&TreasuryCoin],
-    requests: &[&PegoutRequest],
-    fee_sat: u64,
-) -> Option<BatchPlan> {
-    let mut coins = coins.to_vec();
-    coins.sort_by_key(|coin| coin.outpoint);
-    let spent = coins.iter().try_fold(0u64, |sum, coin| sum.checked_add(coin.amount_sat))?;
-    let burned = requests.iter().try_fold(0u64, |sum, request| sum.checked_add(request.amount_sat))?;
-    let change_sat = spent.checked_sub(burned)?;
-    let mut output = Vec::with_capacity(requests.len().saturating_add(1));
-    let mut paid = Vec::with_capacity(requests.len());
-    for ((vout, request), share) in (0u32..).zip(requests).zip(fee_shares(fee_sat, requests.len())) {
-        output.push(pay(request.amount_sat.checked_sub(share)?, request.parent_script.clone()));
-        paid.push(PaidPegout { request: request.outpoint, vout, amount_sat: request.amount_sat, fee_sat: share });
-    }
-    if change_sat > 0 {
-        output.push(pay(change_sat, treasury.output().script_pubkey().clone()));
-    }
-    let transaction = Transaction {
-        version: Version::TWO,
-        lock_time: LockTime::ZERO,
-        input: coins.iter().map(|coin| coin.unsigned_input()).collect(),
-        output,
-    };
-    let change_vout = u32::try_from(requests.len()).ok()?;
-    let change = (change_sat > 0).then(|| {
-        let outpoint = OutPoint::new(transaction.compute_txid(), change_vout);
-        TreasuryCoin::from_change(treasury.output(), outpoint, change_sat)
-    });
-
-    let virtual_size = signed_weight(treasury, &transaction, &coins, SpendPath::Key).div_ceil(4);
-    let relay_fee_sat = relay_fee_sat(treasury, &transaction, &coins);
-    Some(BatchPlan {
-        inputs: coins.iter().map(|coin| coin.outpoint).collect(),
-        fee_rate_sat_per_kvb: fee_sat.saturating_mul(1_000).checked_div(virtual_size)?,
-        transaction,
-        paid,
-        change,
-        fee_sat,
-        relay_fee_sat,
-    })
-}
-
-fn pay(amount_sat: u64, script_pubkey: ScriptBuf) -> TxOut {
-    TxOut { value: Amount::from_sat(amount_sat), script_pubkey }
-}
-
-/// The least fee with which Bitcoin nodes relay the transaction also when outputs of the treasury are spent by script.
-pub(super) fn relay_fee_sat(treasury: &Treasury, transaction: &Transaction, coins: &[&TreasuryCoin]) -> u64 {
-    fee_sat(signed_weight(treasury, transaction, coins, SpendPath::Members), MIN_FEE_RATE_SAT_PER_KVB)
-}
-
-/// Weight of the transaction once it is signed, with the longest signatures.
-pub(super) fn signed_weight(
-    treasury: &Treasury,
-    transaction: &Transaction,
-    coins: &[&TreasuryCoin],
-    path: SpendPath,
-) -> u64 {
-    let by_outpoint: BTreeMap<OutPoint, &&TreasuryCoin> = coins.iter().map(|coin| (coin.outpoint, coin)).collect();
-    let mut signed = transaction.clone();
-    for input in &mut signed.input {
-        if let Some(coin) = by_outpoint.get(&input.previous_output) {
-            input.witness = coin.longest_witness(treasury, path);
-        }
-    }
-    signed.weight().to_wu()
 }
 
 /// The requests of a list, each once: a request that came up twice would be paid twice.

@@ -12,6 +12,21 @@ pub const MAX_BATCH_WEIGHT: u64 = 150_000;
 pub const MAX_ACCEPTED_WEIGHT: u64 = 240_000;
 /// Most requests that one batch pays.
 pub const MAX_PAYMENTS: usize = 100;
+/// Most coins that one batch spends.
+pub const MAX_INPUTS: usize = 250;
+/// So many coins the treasury likes to hold: change is split while there are fewer, small coins are put together while
+/// there are more. Several coins let several batches be on their way at a time.
+pub const TARGET_COINS: usize = 8;
+/// Change is split into so many parts at most. Every part costs those who are paid.
+pub const MAX_CHANGE_PARTS: usize = 2;
+/// So many small coins are spent beside those that a batch needs, at low fees, while there are too many coins.
+pub const MAX_CONSOLIDATED: usize = 2;
+/// A batch above this fee rate spends no small coins that it does not need, unless its fee is the least possible.
+pub const CONSOLIDATION_FEE_RATE_SAT_PER_KVB: u64 = 2_000;
+/// So many coins are spent beside those that a batch needs because their emergency script would open one day.
+pub const MAX_REFRESHED: usize = 4;
+/// Most batches of a family: the first one and its replacements.
+pub const MAX_FAMILY: usize = 32;
 /// Change below this is made only when every other coin worth its fee is spent as well, in satoshi.
 pub const MIN_CHANGE_SAT: u64 = 100_000;
 /// Lowest fee rate of a batch: what Bitcoin nodes relayed for most of their history.
@@ -139,6 +154,7 @@ pub struct Treasury {
     output: TreasuryOutput,
     /// Output scripts that pay the federation itself.
     own_scripts: Vec<ScriptBuf>,
+    emergency_timelock_blocks: Option<u16>,
 }
 
 impl Treasury {
@@ -152,7 +168,20 @@ impl Treasury {
         let program = fedpeg.to_p2wsh();
         let own_scripts = vec![output.script_pubkey().clone(), program.to_p2sh(), fedpeg.to_p2sh(), program];
         let peg_keys = roster.members().iter().map(|card| card.peg_key).collect();
-        Ok(Self { threshold: roster.threshold(), peg_keys, output, own_scripts })
+        let emergency = roster.settings().emergency.as_ref();
+        Ok(Self {
+            threshold: roster.threshold(),
+            peg_keys,
+            output,
+            own_scripts,
+            emergency_timelock_blocks: emergency.map(|emergency| emergency.timelock_blocks),
+        })
+    }
+
+    /// From so many confirmations on a coin in the treasury's output is due to be moved: half of the time after which the
+    /// emergency keys could spend it. `None` where the federation has chosen none.
+    pub fn refresh_after_blocks(&self) -> Option<u32> {
+        self.emergency_timelock_blocks.map(|blocks| u32::from(blocks / 2))
     }
 
     /// The treasury's own output, where change goes and where deposits are moved by their first spend.
@@ -166,13 +195,24 @@ pub(super) fn is_good_change(change_sat: u64) -> bool {
     change_sat == 0 || change_sat >= MIN_CHANGE_SAT
 }
 
+/// Into how many outputs change is split: a function of what the chain tells, so that every member builds the same batch.
+/// `held_after` are the coins in the books that the batch does not spend.
+pub(super) fn change_parts(change_sat: u64, held_after: usize) -> usize {
+    let affordable = change_sat.checked_div(MIN_CHANGE_SAT).and_then(|parts| usize::try_from(parts).ok());
+    let wanted = TARGET_COINS.saturating_sub(held_after).min(MAX_CHANGE_PARTS);
+    wanted.min(affordable.unwrap_or(MAX_CHANGE_PARTS)).max(1)
+}
+
+/// An amount in equal parts, the first ones a satoshi more where it does not divide.
+pub(super) fn equal_parts(amount_sat: u64, count: usize) -> impl Iterator<Item = u64> {
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
+    (0..count).map(move |position| {
+        let extra = u64::from(amount_sat.checked_rem(count).is_some_and(|remainder| position < remainder));
+        amount_sat.checked_div(count).unwrap_or(0).saturating_add(extra)
+    })
+}
+
 /// The fee of a transaction, rounded up to a satoshi.
 pub(super) fn fee_sat(weight: u64, sat_per_kvb: u64) -> u64 {
     weight.div_ceil(4).saturating_mul(sat_per_kvb).div_ceil(1_000)
-}
-
-/// The part of the fee that the request at `position` of `count` pays: equal parts, the remainder by the first ones.
-pub(super) fn fee_share_sat(fee_sat: u64, position: u64, count: u64) -> u64 {
-    let extra = u64::from(fee_sat.checked_rem(count).is_some_and(|remainder| position < remainder));
-    fee_sat.checked_div(count).unwrap_or(0).saturating_add(extra)
 }

@@ -19,6 +19,7 @@ use crate::{
 
 mod checking;
 mod outputs;
+mod peg;
 mod planning;
 mod signing;
 
@@ -58,6 +59,7 @@ impl Fixture {
         let program = fedpeg_program(&self.params, epoch, &claim_script).unwrap();
         TreasuryCoin {
             outpoint: outpoint(number),
+            booked_as: outpoint(number),
             amount_sat,
             script_pubkey: program.script_pubkey,
             kind: CoinKind::Deposit { witness_script: program.witness_script, claim_script, redeem: program.redeem },
@@ -78,7 +80,7 @@ impl Fixture {
         pending: &[PegoutRequest],
         transaction: &Transaction,
     ) -> Result<BatchPlan, BatchError> {
-        check_batch(&self.treasury, &by_outpoint(coins), pending, transaction, &self.bounds())
+        check_batch(&self.treasury, coins, pending, transaction, &self.bounds())
     }
 }
 
@@ -120,7 +122,7 @@ fn check_sums(plan: &BatchPlan, coins: &[TreasuryCoin]) {
     let coins = by_outpoint(coins);
     let spent: u64 = plan.inputs.iter().map(|outpoint| coins[outpoint].amount_sat).sum();
     let burned: u64 = plan.paid.iter().map(|paid| paid.amount_sat).sum();
-    let change = plan.change.as_ref().map_or(0, |coin| coin.amount_sat);
+    let change = plan.change_sat();
     assert_eq!(spent, burned + change, "supply and reserve shrink by the same");
     let outputs: u64 = plan.transaction.output.iter().map(|output| output.value.to_sat()).sum();
     assert_eq!(spent - outputs, plan.fee_sat);

@@ -10,7 +10,9 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{AuditConfig, BitcoindConfig, Config, ConfigFile, Listen, LogConfig, MempoolConfig, VerdictMemory};
+use crate::config::{
+    AuditConfig, BitcoindConfig, Config, ConfigFile, Listen, LogConfig, MempoolConfig, TreasuryConfig, VerdictMemory,
+};
 use crate::files::{self, Access};
 use crate::identity::FederationMember;
 use crate::peers::{CeremonySource, PeerService, Peers};
@@ -84,6 +86,7 @@ impl Members {
             peers: Listen { listen: self.listen[member] },
             api: Listen { listen: self.listen[member] },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:1".to_owned(), cookie_file: "none".into() },
+            treasury: TreasuryConfig::default(),
             audit: AuditConfig::default(),
             elementsd: None,
             fee_address: None,

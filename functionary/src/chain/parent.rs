@@ -3,10 +3,12 @@
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
+pub use aquifer_federation::treasury::BatchVerdict;
+use aquifer_federation::treasury::{BatchPlan, Signed, TreasuryCoin};
+use bitcoin::secp256k1::schnorr;
 
 pub use crate::parent::DepthVerdict;
-pub use crate::peg::{BatchVerdict, FinalBatch, PegoutError, Shares, SignerRecord};
+pub use crate::peg::{FinalBatch, PegoutError, Shares, SignerRecord, WantedSignatures};
 
 /// The parent chain, seen through our own bitcoind. Calls may block for as long as bitcoind takes, unless they say not.
 pub trait ParentChain: Send + Sync {
@@ -28,8 +30,14 @@ pub trait ParentChain: Send + Sync {
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError>;
 
     /// Signs a batch that stands in a final block, and follows it from now on. Gives our signatures, one per input, to be
-    /// sent to the others. Called again for every batch after a restart. Does not ask Bitcoin.
-    fn sign_batch(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError>;
+    /// sent to the others. Called again for every batch after a restart, and to sign by script what the treasury key has not
+    /// signed in time. Does not ask Bitcoin.
+    fn sign_batch(
+        &self,
+        batch: FinalBatch,
+        signed: Signed,
+        record: &mut dyn SignerRecord,
+    ) -> Result<Vec<Vec<u8>>, PegoutError>;
 
     /// Takes a member's signatures of a batch. Does not ask Bitcoin.
     fn accept_signatures(
@@ -40,6 +48,25 @@ pub trait ParentChain: Send + Sync {
         signatures: Vec<Vec<u8>>,
     ) -> Result<Shares, PegoutError>;
 
-    /// Final batches that lack signatures, with the members to ask for them. Does not ask Bitcoin.
-    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)>;
+    /// Takes finished signatures of the treasury key, one for each of its outputs in the order of the inputs. Does not ask
+    /// Bitcoin.
+    fn accept_key_signatures(
+        &self,
+        from: MemberIndex,
+        height: u32,
+        txid: &bitcoin::Txid,
+        signatures: &[schnorr::Signature],
+    ) -> Result<Shares, PegoutError>;
+
+    /// The finished signatures of the treasury key for a batch, if they are here. Does not ask Bitcoin.
+    fn key_signatures(&self, height: u32, txid: &bitcoin::Txid) -> Option<Vec<schnorr::Signature>>;
+
+    /// Final batches that lack signatures, and whose. Does not ask Bitcoin.
+    fn wanted_signatures(&self) -> Vec<WantedSignatures>;
+
+    /// Heights of batches that lie so deep on Bitcoin that nobody needs to look at them again. Does not ask Bitcoin.
+    fn buried_batches(&self) -> Vec<u32>;
+
+    /// Follows these batches no more.
+    fn forget_batches(&self, heights: &[u32]);
 }

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::{CliError, Output};
 use crate::config::{
-    AuditConfig, BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig, VerdictMemory,
+    AuditConfig, BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig, TreasuryConfig,
+    VerdictMemory,
 };
 use crate::files::{self, Access, FileError};
 use crate::identity::Member;
@@ -131,6 +132,7 @@ impl NodeArguments {
             peers: Listen { listen: listen(self.peer_listen, peer_address)? },
             api: Listen { listen: listen(self.api_listen, api_address)? },
             bitcoind: BitcoindConfig { url: self.bitcoind_url.clone(), cookie_file },
+            treasury: TreasuryConfig::default(),
             audit: AuditConfig { keys: self.auditors.clone(), ..AuditConfig::default() },
             elementsd: None,
             fee_address: None,

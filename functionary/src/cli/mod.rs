@@ -8,12 +8,14 @@ mod backup;
 mod ceremony;
 mod dismiss;
 mod elements_conf;
+mod halt;
 mod init;
 mod repair;
 mod restore;
 mod roster;
 mod run;
 mod status;
+mod valve;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +64,8 @@ enum Command {
     Ceremony(ceremony::Arguments),
     Run(run::Arguments),
     Status(status::Arguments),
+    Halt(halt::HaltArguments),
+    Resume(halt::ResumeArguments),
     Backup(backup::Arguments),
     Restore(restore::Arguments),
     Repair(repair::Arguments),
@@ -170,6 +174,8 @@ impl Arguments {
                 let data = folder(".aquifer-auditor")?;
                 arguments.run(data, if json { auditor::Shown::Log } else { auditor::Shown::Progress })
             }
+            Command::Halt(arguments) => arguments.run(&load()?),
+            Command::Resume(arguments) => arguments.run(&load()?),
             Command::DismissObjection(arguments) => arguments.run(&load()?),
             Command::ElementsConf(arguments) => arguments.run(load),
         }

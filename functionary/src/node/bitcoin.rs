@@ -5,11 +5,14 @@ use std::sync::Arc;
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, Treasury, TreasuryCoin};
+use aquifer_federation::treasury::{BatchPlan, Signed, Treasury, TreasuryCoin, judge_batch};
+use bitcoin::secp256k1::schnorr;
 
-use crate::chain::parent::{BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord};
+use crate::chain::parent::{
+    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord, WantedSignatures,
+};
 use crate::parent::Parent;
-use crate::peg::{PegoutDriver, judge_batch, propose_batch};
+use crate::peg::{PegoutDriver, propose_batch};
 
 /// This member's bitcoind and the driver of its batches.
 pub(super) struct BitcoinParent {
@@ -39,16 +42,20 @@ impl ParentChain for BitcoinParent {
         coins: &[TreasuryCoin],
         waiting: &[PegoutRequest],
     ) -> BatchVerdict {
-        let coins = coins.iter().map(|coin| (coin.outpoint, coin.clone())).collect();
-        judge_batch(&self.parent, &self.treasury, batch, &coins, waiting)
+        judge_batch(&self.parent, &self.treasury, batch, coins, waiting)
     }
 
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError> {
         self.driver.follow(batch)
     }
 
-    fn sign_batch(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
-        self.driver.sign(batch, record)
+    fn sign_batch(
+        &self,
+        batch: FinalBatch,
+        signed: Signed,
+        record: &mut dyn SignerRecord,
+    ) -> Result<Vec<Vec<u8>>, PegoutError> {
+        self.driver.sign(batch, signed, record)
     }
 
     fn accept_signatures(
@@ -61,7 +68,29 @@ impl ParentChain for BitcoinParent {
         self.driver.accept(from, height, txid, signatures)
     }
 
-    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)> {
+    fn accept_key_signatures(
+        &self,
+        from: MemberIndex,
+        height: u32,
+        txid: &bitcoin::Txid,
+        signatures: &[schnorr::Signature],
+    ) -> Result<Shares, PegoutError> {
+        self.driver.accept_key_signatures(from, height, txid, signatures)
+    }
+
+    fn key_signatures(&self, height: u32, txid: &bitcoin::Txid) -> Option<Vec<schnorr::Signature>> {
+        self.driver.key_signatures(height, txid)
+    }
+
+    fn wanted_signatures(&self) -> Vec<WantedSignatures> {
         self.driver.wanted()
+    }
+
+    fn buried_batches(&self) -> Vec<u32> {
+        self.driver.buried()
+    }
+
+    fn forget_batches(&self, heights: &[u32]) {
+        self.driver.forget(heights);
     }
 }

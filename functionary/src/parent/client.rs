@@ -295,13 +295,13 @@ impl ParentClient {
         }
     }
 
-    /// Confirmations of an output that is unspent in the best chain and in the mempool, else `None`.
+    /// Confirmations of an output that is unspent in the best chain, whatever waits in the mempool, else `None`.
     ///
     /// # Errors
     ///
     /// Every kind of [`ParentError`].
     pub fn unspent_confirmations(&self, outpoint: &OutPoint) -> Result<Option<u32>, ParentError> {
-        let args = [json!(outpoint.txid), json!(outpoint.vout), json!(true)];
+        let args = [json!(outpoint.txid), json!(outpoint.vout), json!(false)];
         let output: Option<OutputInfo> = self.rpc.call_nullable("gettxout", &args)?;
         Ok(output.map(|output| output.confirmations))
     }

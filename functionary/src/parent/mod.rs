@@ -286,7 +286,8 @@ impl Parent {
         self.ask(|client| client.transaction_status(txid))
     }
 
-    /// Confirmations of an output that is unspent in the best chain and in the mempool, else `None`.
+    /// Confirmations of an output that is unspent in the best chain, else `None`. A transaction that waits in the mempool
+    /// does not count: it may be a batch that is to be replaced.
     ///
     /// # Errors
     ///

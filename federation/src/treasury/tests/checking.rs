@@ -54,7 +54,7 @@ fn any_changed_byte_is_refused() {
     assert_eq!(proposal.fault(|tx| tx.input[0].witness.push([1])), NotCanonical);
 }
 
-/// Whatever bit of the proposal is flipped: it is refused, or it is the same batch at a fee that is a satoshi lower.
+/// Whatever bit of the proposal is flipped: it is refused, or it is the same batch at a fee that is a satoshi off.
 #[test]
 fn any_flipped_bit_is_refused() {
     let proposal = proposal();
@@ -65,7 +65,7 @@ fn any_flipped_bit_is_refused() {
         if let Ok(transaction) = bitcoin::consensus::deserialize::<Transaction>(&bytes) {
             let Ok(accepted) = proposal.check(&transaction) else { continue };
             assert_eq!(accepted.transaction, transaction, "bit {bit}");
-            assert_eq!(accepted.fee_sat, proposal.plan.fee_sat - 1, "bit {bit}");
+            assert_eq!(accepted.fee_sat.abs_diff(proposal.plan.fee_sat), 1, "bit {bit}");
             assert_eq!(accepted.inputs, proposal.plan.inputs, "bit {bit}");
             let paid =
                 |plan: &BatchPlan| plan.paid.iter().map(|paid| (paid.request, paid.amount_sat)).collect::<Vec<_>>();
@@ -103,12 +103,12 @@ fn wrong_payments_are_named() {
         0
     ));
     assert!(no_such(proposal.fault(|tx| tx.output[1].script_pubkey = script(PayoutKind::P2tr, 66)), 1));
-    assert!(no_such(proposal.fault(|tx| tx.output.swap(0, 1)), 1));
+    assert!(no_such(proposal.fault(|tx| tx.output.swap(0, 1)), 0));
     assert_eq!(proposal.fault(|tx| tx.output = tx.output.split_off(2)), BatchError::PaymentCount(0));
     // One request twice, with every sum right.
     let treasury = &proposal.fixture.treasury;
     let twice = [&proposal.pending[0], &proposal.pending[0], &proposal.pending[1]];
-    let twice = plan::assemble(treasury, &[&proposal.coins[0]], &twice, 1_500).unwrap();
+    let twice = assemble::assemble(treasury, &[&proposal.coins[0]], &twice, 1_500, 2).unwrap();
     assert!(no_such(proposal.check(&twice.transaction).unwrap_err(), 1));
     // A request that an earlier batch paid is not pending any more.
     let error = proposal.fixture.check(&proposal.coins, &proposal.pending[1..], &proposal.plan.transaction);
@@ -205,7 +205,7 @@ fn coins_are_not_spent_without_need() {
     let treasury = &proposal.fixture.treasury;
     let requests: Vec<&PegoutRequest> = proposal.pending[..2].iter().collect();
     let coin_refs: Vec<&TreasuryCoin> = coins.iter().collect();
-    let wasteful = plan::assemble(treasury, &coin_refs, &requests, 2_000).unwrap();
+    let wasteful = assemble::assemble(treasury, &coin_refs, &requests, 2_000, 2).unwrap();
     assert_eq!(proposal.check(&wasteful.transaction), Err(BatchError::NeedlessInput));
     let unsorted = {
         let mut transaction = wasteful.transaction;
@@ -221,7 +221,7 @@ fn small_change_needs_a_reason() {
     let all = [fixture.change(1, BTC), fixture.change(2, BTC)];
     let pending = [request(1, BTC - 50_000)];
     let alone = plan_batch(&fixture.treasury, &all[..1], &pending, RATE).unwrap();
-    assert_eq!(alone.change.as_ref().unwrap().amount_sat, 50_000);
+    assert_eq!(alone.change_sat(), 50_000);
     assert!(fixture.check(&all[..1], &pending, &alone.transaction).is_ok());
     assert_eq!(fixture.check(&all, &pending, &alone.transaction), Err(BatchError::SmallChange(50_000)));
     // A coin not worth its fee is no way out, so it is no objection either.
@@ -236,22 +236,27 @@ fn change_of_dust_is_refused() {
     let coins = [fixture.change(1, BTC)];
     let pending = [request(1, BTC - 100)];
     let treasury = &fixture.treasury;
-    let plan = plan::assemble(treasury, &[&coins[0]], &[&pending[0]], 1_000).unwrap();
+    let plan = assemble::assemble(treasury, &[&coins[0]], &[&pending[0]], 1_000, 1).unwrap();
     assert_eq!(fixture.check(&coins, &pending, &plan.transaction), Err(BatchError::SmallChange(100)));
 }
 
 #[test]
 fn too_heavy_a_batch_is_refused() {
-    let fixture = Fixture::new();
-    let coins: Vec<TreasuryCoin> = (0..600u32)
-        .map(|number| TreasuryCoin { outpoint: OutPoint::new(Txid::all_zeros(), number), ..fixture.change(1, 10_000) })
+    let fixture = Fixture::of(15);
+    let coins: Vec<TreasuryCoin> = (0..251u32)
+        .map(|vout| {
+            let outpoint = OutPoint::new(Txid::all_zeros(), vout);
+            TreasuryCoin { outpoint, booked_as: outpoint, ..fixture.deposit(1, 1_000_000, 1) }
+        })
         .collect();
-    let pending = [request(1, 6_000_000)];
-    let treasury = &fixture.treasury;
-    let refs: Vec<&TreasuryCoin> = coins.iter().collect();
-    let plan = plan::assemble(treasury, &refs, &[&pending[0]], 500_000).unwrap();
-    let error = fixture.check(&coins, &pending, &plan.transaction).unwrap_err();
-    assert!(matches!(error, BatchError::Weight(weight) if weight > MAX_ACCEPTED_WEIGHT), "{error:?}");
+    let error = |inputs: usize, amount_sat| {
+        let pending = [request(1, amount_sat)];
+        let coins: Vec<&TreasuryCoin> = coins[..inputs].iter().collect();
+        let plan = assemble::assemble(&fixture.treasury, &coins, &[&pending[0]], 500_000, 1).unwrap();
+        fixture.check(&coins.iter().copied().cloned().collect::<Vec<_>>(), &pending, &plan.transaction).unwrap_err()
+    };
+    assert!(matches!(error(250, 250_000_000), BatchError::Weight(weight) if weight > MAX_ACCEPTED_WEIGHT));
+    assert_eq!(error(251, 251_000_000), BatchError::InputCount(251));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The one writer of the ledger.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,11 +15,12 @@ use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
 
 use super::super::db::{Database, Gate, StoreError, Write, failed, integer};
+use super::books::write_books;
 use super::{MIGRATIONS, NAME, NewBlock};
 
 /// Writes the ledger.
 pub struct LedgerStore {
-    database: Database,
+    pub(super) database: Database,
     pegged_asset: AssetId,
 }
 
@@ -50,6 +51,7 @@ impl LedgerStore {
                     effects: &Effects::default(),
                     certificate: &[],
                     batch: None,
+                    valve: None,
                 })?;
             }
             Some(found) if found == expected => {}
@@ -72,6 +74,7 @@ impl LedgerStore {
                 .and_then(|()| insert_history(transaction, new))
                 .and_then(|()| insert_peg(transaction, new))
                 .and_then(|()| count_supply(transaction, new, pegged_asset))
+                .and_then(|()| write_books(transaction, new, pegged_asset))
                 .map_err(|error| failed(NAME, error))
         })
     }
@@ -213,7 +216,7 @@ fn insert_peg(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
         let outpoint = input.previous_output;
         spend.execute(params![outpoint.txid.to_byte_array(), outpoint.vout, new.height])?;
     }
-    if let Some(change) = &batch.change {
+    for change in &batch.change {
         coin.execute(params![
             change.outpoint.txid.to_byte_array(),
             change.outpoint.vout,
@@ -247,6 +250,7 @@ fn insert_peg(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
 }
 
 fn count_supply(transaction: &Transaction<'_>, new: &NewBlock<'_>, pegged_asset: AssetId) -> Done {
+    let mut changed = BTreeSet::new();
     let mut add = transaction.prepare_cached(
         "INSERT INTO supply (asset, issued, removed, burned, blinded_issuances) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (asset) DO UPDATE SET
@@ -256,6 +260,7 @@ fn count_supply(transaction: &Transaction<'_>, new: &NewBlock<'_>, pegged_asset:
              blinded_issuances = blinded_issuances + excluded.blinded_issuances",
     )?;
     let mut count = |asset: AssetId, issued: u64, removed: u64, burned: u64, blinded: u32| {
+        changed.insert(asset);
         add.execute(params![asset.to_byte_array(), integer(issued), integer(removed), integer(burned), blinded])
             .map(|_| ())
     };
@@ -293,6 +298,13 @@ fn count_supply(transaction: &Transaction<'_>, new: &NewBlock<'_>, pegged_asset:
             Some(tokens) => count(record.token, tokens, 0, 0, 0)?,
             None => count(record.token, 0, 0, 0, 1)?,
         }
+    }
+    let mut history = transaction.prepare_cached(
+        "INSERT INTO supply_history (asset, height, issued, removed, burned, blinded_issuances)
+         SELECT asset, ?2, issued, removed, burned, blinded_issuances FROM supply WHERE asset = ?1",
+    )?;
+    for asset in changed {
+        history.execute(params![asset.to_byte_array(), new.height])?;
     }
     Ok(())
 }

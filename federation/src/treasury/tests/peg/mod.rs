@@ -1,0 +1,491 @@
+//! The whole peg under random schedules: deposits, requests, the valve, batches and their replacements, members with
+//! different views of Bitcoin, and Bitcoin itself with reorganisations of any depth.
+//!
+//! The rules are the real ones. Only Bitcoin ([`bitcoin`]) and the ledger ([`books`]) are models. Every schedule comes from
+//! its seed; `AQUIFER_PEG_SCHEDULES` sets how many are tried and `AQUIFER_PEG_SEED` the first one.
+
+mod bitcoin;
+mod books;
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use ::bitcoin::secp256k1::Keypair;
+
+use self::{
+    bitcoin::{Bitcoin, Seen},
+    books::{Block, Books},
+};
+use super::*;
+use crate::{
+    roster::{Emergency, MemberIndex, Settings},
+    valve::{DelayStep, Notice, NoticeKind, Valve, ValveSettings},
+};
+
+const SCHEDULES: u64 = 10_000;
+const CHAIN: [u8; 32] = [7; 32];
+const MEMBERS: usize = 4;
+/// Members whose votes decide a block.
+const THRESHOLD: usize = 3;
+/// Confirmations of a deposit that is claimed.
+const PEGIN_DEPTH: usize = 2;
+const WINDOW_SECONDS: u64 = 600;
+const WINDOW_LIMIT_SAT: u64 = 40_000_000;
+
+struct Federation {
+    fixture: Fixture,
+    valve: Valve,
+    hosts: Vec<Keypair>,
+}
+
+impl Federation {
+    /// A federation without emergency keys, or with.
+    fn any(emergency: bool) -> &'static Self {
+        static MADE: [OnceLock<Federation>; 2] = [OnceLock::new(), OnceLock::new()];
+        MADE[usize::from(emergency)].get_or_init(|| {
+            let mut fixture = Fixture::of(MEMBERS);
+            let keys = fixture.seeds.iter().map(|seed| seed.keys().host.x_only_public_key().0).collect();
+            let settings = Settings {
+                valve: ValveSettings {
+                    window_seconds: WINDOW_SECONDS,
+                    window_limit_sat: WINDOW_LIMIT_SAT,
+                    window_share_permille: 900,
+                    batch_share_permille: 800,
+                    delays: vec![
+                        DelayStep { from_amount_sat: 0, delay_seconds: 0 },
+                        DelayStep { from_amount_sat: 10_000_000, delay_seconds: 60 },
+                    ],
+                    ..ValveSettings::devnet()
+                },
+                emergency: emergency.then_some(Emergency { keys, threshold: 2, timelock_blocks: 20 }),
+                ..Settings::default()
+            };
+            let roster = Roster::new(settings, fixture.roster.members().to_vec()).unwrap();
+            fixture.treasury = Treasury::new(&roster, &fixture.key).unwrap();
+            let valve = Valve::new(&roster, CHAIN);
+            let hosts = fixture.seeds.iter().map(|seed| seed.keys().host).collect();
+            Self { fixture, valve, hosts }
+        })
+    }
+}
+
+/// What a member's bitcoind says.
+struct View {
+    seen: Seen,
+    fee_rate: u64,
+    is_up: bool,
+}
+
+impl BitcoinView for View {
+    type Error = &'static str;
+
+    fn confirmations(&self, outpoint: &OutPoint) -> Result<Option<u32>, &'static str> {
+        self.is_up.then(|| self.seen.confirmations(outpoint)).ok_or("bitcoind is down")
+    }
+
+    fn fee_rate_sat_per_kvb(&self) -> Result<u64, &'static str> {
+        self.is_up.then_some(self.fee_rate).ok_or("bitcoind is down")
+    }
+}
+
+/// What came of many schedules: a test that never sees a reorganised replacement shows nothing.
+#[derive(Default)]
+struct Tally {
+    fresh: AtomicU64,
+    raised: AtomicU64,
+    moved_to_other_coins: AtomicU64,
+    split: AtomicU64,
+    consolidated: AtomicU64,
+    refused: AtomicU64,
+    closed: AtomicU64,
+}
+
+struct Schedule<'a> {
+    federation: &'a Federation,
+    tally: &'a Tally,
+    rng: ChaCha20Rng,
+    bitcoin: Bitcoin,
+    views: Vec<View>,
+    /// Every member's books; all that are as far as the chain are equal.
+    books: Vec<Books>,
+    blocks: Vec<Block>,
+    time: u32,
+    fee_rate: u64,
+    deposits: Vec<TreasuryCoin>,
+    claimed: usize,
+    wanted: Vec<PegoutRequest>,
+    requests: usize,
+    notices: Vec<Notice>,
+    /// When which amount first left, by the blocks.
+    left: Vec<(u32, u64)>,
+}
+
+impl<'a> Schedule<'a> {
+    fn new(federation: &'a Federation, tally: &'a Tally, seed: u64) -> Self {
+        Self {
+            federation,
+            tally,
+            rng: ChaCha20Rng::seed_from_u64(seed),
+            bitcoin: Bitcoin::default(),
+            views: (0..MEMBERS).map(|_| View { seen: Seen::default(), fee_rate: RATE, is_up: true }).collect(),
+            books: vec![Books::new(federation.valve.clone()); MEMBERS],
+            blocks: Vec::new(),
+            time: 1_000_000,
+            fee_rate: RATE,
+            deposits: Vec::new(),
+            claimed: 0,
+            wanted: Vec::new(),
+            requests: 0,
+            notices: Vec::new(),
+            left: Vec::new(),
+        }
+    }
+
+    fn treasury(&self) -> &'a Treasury {
+        &self.federation.fixture.treasury
+    }
+
+    fn deposit(&mut self) {
+        let amount_sat = self.rng.gen_range(200_000..30_000_000);
+        let number = u8::try_from(self.deposits.len() + 1).unwrap();
+        let kinds = self.rng.gen_range(0..2);
+        let coin = self.federation.fixture.deposit(number, amount_sat, kinds);
+        self.bitcoin.deposit(&coin);
+        self.deposits.push(coin);
+    }
+
+    /// Somebody burns a part of the supply.
+    fn request(&mut self) {
+        let burned: u64 = self.wanted.iter().map(|request| request.amount_sat).sum();
+        let free_sat = self.newest().supply_sat.saturating_sub(burned);
+        if free_sat < 1_000 {
+            return;
+        }
+        self.requests += 1;
+        let number = u8::try_from(self.requests).unwrap();
+        let amount_sat = match self.rng.gen_range(0..8) {
+            0 => 1_000,
+            1 => free_sat,
+            _ => self.rng.gen_range(1_000..=free_sat.min(25_000_000)),
+        };
+        // Now and then two identical ones, what nobody can be paid, and a donation.
+        let request = match self.rng.gen_range(0..10) {
+            0 => request_to(number, amount_sat.min(500_000), script(PayoutKind::P2wpkh, 0)),
+            1 => request_to(number, amount_sat.min(50_000), ScriptBuf::from_bytes(vec![0x51])),
+            2 => request_to(number, amount_sat.min(50_000), self.treasury().output().script_pubkey().clone()),
+            _ => request(number, amount_sat),
+        };
+        self.wanted.push(request);
+    }
+
+    fn newest(&self) -> &Books {
+        self.books.iter().max_by_key(|books| books.valve.height()).unwrap()
+    }
+
+    /// A member looks at Bitcoin, or at a bitcoind that is behind or down.
+    fn look(&mut self, member: usize) {
+        let lag = if self.rng.gen_bool(0.7) { 0 } else { self.rng.gen_range(1..4) };
+        let fee_rate = self.fee_rate * self.rng.gen_range(80..=125) / 100;
+        self.views[member] = View { seen: self.bitcoin.behind(lag), fee_rate, is_up: self.rng.gen_bool(0.95) };
+    }
+
+    /// A member reads the blocks that it lacks.
+    fn catch_up(&mut self, member: usize) {
+        let treasury = self.treasury();
+        let books = &mut self.books[member];
+        for block in &self.blocks[usize::try_from(books.valve.height()).unwrap()..] {
+            books.apply(treasury, block);
+        }
+    }
+
+    fn is_current(&self, member: usize) -> bool {
+        usize::try_from(self.books[member].valve.height()).unwrap() == self.blocks.len()
+    }
+
+    fn plan(&mut self, member: usize, notices: &[Notice]) -> Option<BatchPlan> {
+        let (treasury, view) = (self.treasury(), &self.views[member]);
+        let books = &self.books[member];
+        let valve = books.valve.after_notices(notices);
+        let released: Vec<_> = valve
+            .decide(&books.queue(treasury))
+            .into_iter()
+            .filter(|decision| decision.verdict == crate::valve::Verdict::Release)
+            .map(|decision| decision.request)
+            .collect();
+        if valve.closure().is_some() {
+            return None;
+        }
+        let families: Vec<u32> = books.families().keys().copied().collect();
+        let mut replaceable =
+            families.iter().filter_map(|height| propose_replacement(view, treasury, &books.family(*height)).ok()?.ok());
+        if let Some(replacement) = self.rng.gen_bool(0.7).then(|| replaceable.next()).flatten() {
+            return Some(replacement);
+        }
+        let mut pending = books.waiting();
+        pending.retain(|request| released.contains(&request.outpoint));
+        propose_batch(view, treasury, &books.unspent(), &pending).ok().flatten()
+    }
+
+    fn judge(&self, member: usize, batch: &Transaction, notices: &[Notice]) -> BatchVerdict {
+        let (treasury, view, books) = (self.treasury(), &self.views[member], &self.books[member]);
+        let verdict = match books.family_spending(&batch.input[0].previous_output) {
+            Some(family) => judge_replacement(view, treasury, batch, &family),
+            None => judge_batch(view, treasury, batch, &books.unspent(), &books.waiting()),
+        };
+        if let BatchVerdict::Good(plan) = &verdict {
+            let paid: Vec<_> = plan.paid.iter().map(|paid| paid.request).collect();
+            if let Err(error) = books.valve.after_notices(notices).check_batch(&books.queue(treasury), &paid) {
+                return BatchVerdict::Bad(error.to_string());
+            }
+        }
+        verdict
+    }
+
+    /// A proposer makes a block, and those who are current vote.
+    fn block(&mut self) {
+        let proposer = self.rng.gen_range(0..MEMBERS);
+        self.catch_up(proposer);
+        let mut notices: Vec<Notice> = Vec::new();
+        for notice in std::mem::take(&mut self.notices) {
+            let valve = &self.books[proposer].valve;
+            if valve.check_notices(&[notices.as_slice(), std::slice::from_ref(&notice)].concat()).is_ok() {
+                notices.push(notice);
+            }
+        }
+        let plan = self.plan(proposer, &notices);
+        let mut batch = plan.map(|plan| plan.transaction);
+        if let Some(proposed) = &batch {
+            let verdicts: Vec<BatchVerdict> = (0..MEMBERS)
+                .filter(|member| self.is_current(*member))
+                .map(|member| self.judge(member, proposed, &notices))
+                .collect();
+            for verdict in &verdicts {
+                assert!(!matches!(verdict, BatchVerdict::Bad(_)), "an honest proposal is called wrong: {verdict:?}");
+            }
+            if verdicts.iter().filter(|verdict| matches!(verdict, BatchVerdict::Good(_))).count() < THRESHOLD {
+                self.tally.refused.fetch_add(1, Ordering::Relaxed);
+                batch = None;
+            }
+        }
+        let view = &self.views[proposer];
+        let pegins: Vec<TreasuryCoin> = self.deposits[self.claimed..]
+            .iter()
+            .take_while(|coin| view.seen.depth(&coin.outpoint.txid) >= PEGIN_DEPTH)
+            .cloned()
+            .collect();
+        self.claimed += pegins.len();
+        self.time += self.rng.gen_range(1..120);
+        let requests = std::mem::take(&mut self.wanted);
+        self.blocks.push(Block { time: self.time, pegins, requests, batch, notices });
+        self.connect(proposer);
+        // Some hear of it at once, others later.
+        for member in 0..MEMBERS {
+            if self.rng.gen_bool(0.8) {
+                self.catch_up(member);
+            }
+        }
+    }
+
+    /// The proposer applies the block, the batch is signed and given to Bitcoin, and all that must hold is checked.
+    fn connect(&mut self, proposer: usize) {
+        let (treasury, block) = (self.treasury(), self.blocks.last().unwrap().clone());
+        let before = self.books[proposer].clone();
+        let plan = self.books[proposer].apply(treasury, &block);
+        let books = &self.books[proposer];
+        assert_eq!(books.reserve_sat(), books.liabilities_sat(treasury) + books.donated_sat());
+        if books.valve.closure().is_some() {
+            self.tally.closed.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some(plan) = plan else { return };
+        let paid_sat = plan.paid.iter().map(|paid| paid.amount_sat).sum();
+        let tally = match plan.kind {
+            BatchKind::Fresh => {
+                self.left.push((block.time, paid_sat));
+                assert!(paid_sat <= before.reserve_sat() * 800 / 1_000);
+                let recent = |(time, _): &&(u32, u64)| u64::from(block.time - time) < WINDOW_SECONDS;
+                let window_sat: u64 = self.left.iter().filter(recent).map(|(_, amount_sat)| amount_sat).sum();
+                assert!(window_sat <= WINDOW_LIMIT_SAT.min(before.reserve_sat() * 900 / 1_000));
+                if plan.inputs.len() > 2 {
+                    self.tally.consolidated.fetch_add(1, Ordering::Relaxed);
+                }
+                &self.tally.fresh
+            }
+            BatchKind::Replacement { family } => {
+                let family = before.family(family);
+                match family.outbid_rate_sat_per_kvb(&plan) {
+                    Some(_) => &self.tally.raised,
+                    None => &self.tally.moved_to_other_coins,
+                }
+            }
+        };
+        tally.fetch_add(1, Ordering::Relaxed);
+        if plan.change.len() > 1 {
+            self.tally.split.fetch_add(1, Ordering::Relaxed);
+        }
+        self.bitcoin.broadcast(&plan);
+        self.check_conflicts(&plan);
+    }
+
+    /// All batches that pay a request exclude each other, in every history, and spend the same coins of the books.
+    fn check_conflicts(&self, plan: &BatchPlan) {
+        let txid = plan.transaction.compute_txid();
+        for batches in self.newest().families().values() {
+            let pays = batches.iter().any(|batch| batch.transaction.compute_txid() == txid);
+            for other in batches.iter().filter(|_| pays) {
+                let other_txid = other.transaction.compute_txid();
+                if other_txid != txid {
+                    assert!(
+                        self.bitcoin.exclude_each_other(&txid, &other_txid),
+                        "{txid} and {other_txid} can both be paid"
+                    );
+                    assert_eq!(plan.change_sat(), other.change_sat());
+                }
+            }
+        }
+    }
+
+    /// Whatever the best chain is: nothing is paid twice, and the coins in it are worth all deposits less what was burned
+    /// for the payments in it.
+    fn check_bitcoin(&self) {
+        let best = self.bitcoin.best();
+        let deposits = self.deposits.iter().filter(|coin| best.is_confirmed(&coin.outpoint.txid));
+        let mut expected_sat: u64 = deposits.map(|coin| coin.amount_sat).sum();
+        let mut paid = std::collections::BTreeSet::new();
+        for batch in self.newest().families().values().flatten() {
+            if best.is_confirmed(&batch.transaction.compute_txid()) {
+                for payment in &batch.paid {
+                    assert!(paid.insert(payment.request), "{} is paid twice", payment.request);
+                    expected_sat -= payment.amount_sat;
+                }
+            }
+        }
+        assert_eq!(best.reserve_sat(), expected_sat, "coins in the chain");
+        // With every claimed deposit in it, no chain holds less than is owed.
+        if self.deposits[..self.claimed].iter().all(|coin| best.is_confirmed(&coin.outpoint.txid)) {
+            assert!(best.reserve_sat() >= self.newest().liabilities_sat(self.treasury()));
+        }
+    }
+
+    fn notice(&mut self) {
+        let kind = if self.rng.gen_bool(0.5) { NoticeKind::Halt } else { NoticeKind::Resume };
+        let member = self.rng.gen_range(0..MEMBERS);
+        let height = self.newest().valve.height();
+        let index = MemberIndex(u16::try_from(member).unwrap());
+        self.notices.push(Notice::sign(&self.federation.hosts[member], &CHAIN, index, kind, height));
+    }
+
+    fn mine(&mut self, chance: f64) {
+        let mut picks = self.rng.clone();
+        self.bitcoin.mine(|| picks.gen_bool(chance), &mut self.rng);
+    }
+
+    fn step(&mut self) {
+        match self.rng.gen_range(0..20) {
+            0..3 => self.deposit(),
+            3..6 => self.request(),
+            6..9 => self.mine(0.6),
+            9 => {
+                let depth = self.rng.gen_range(1..=self.bitcoin.height().max(1));
+                self.bitcoin.reorganise(depth);
+                // The other branch is the longer one.
+                (0..=depth).for_each(|_| self.mine(0.5));
+            }
+            10 => self.fee_rate = 10u64.pow(self.rng.gen_range(3..5)) * self.rng.gen_range(1..10),
+            11 if self.rng.gen_bool(0.3) => self.notice(),
+            // A member lost its ledger and reads the chain from the first block.
+            12 if self.rng.gen_bool(0.1) => {
+                let member = self.rng.gen_range(0..MEMBERS);
+                self.books[member] = Books::new(self.federation.valve.clone());
+            }
+            _ => {
+                (0..MEMBERS).for_each(|member| self.look(member));
+                self.block();
+            }
+        }
+    }
+
+    /// Everybody is well again: whatever can be paid is paid, by whichever batch.
+    fn settle(&mut self) {
+        let family_confirmed = |schedule: &Self| {
+            let best = schedule.bitcoin.best();
+            let families = schedule.newest().families().clone();
+            families
+                .values()
+                .all(|batches| batches.iter().any(|batch| best.is_confirmed(&batch.transaction.compute_txid())))
+        };
+        for member in 0..MEMBERS {
+            let index = MemberIndex(u16::try_from(member).unwrap());
+            let height = self.newest().valve.height();
+            self.notices.push(Notice::sign(&self.federation.hosts[member], &CHAIN, index, NoticeKind::Resume, height));
+        }
+        self.fee_rate = RATE;
+        for _ in 0..60 {
+            let seen = self.bitcoin.best();
+            for member in 0..MEMBERS {
+                self.views[member] = View { seen: seen.clone(), fee_rate: self.fee_rate, is_up: true };
+                self.catch_up(member);
+            }
+            self.time += 300;
+            self.block();
+            self.mine(1.0);
+            if family_confirmed(self) && self.newest().queue(self.treasury()).is_empty() {
+                break;
+            }
+        }
+        assert!(family_confirmed(self), "a batch is lost");
+        (0..MEMBERS).for_each(|member| self.catch_up(member));
+        for books in &self.books {
+            assert_eq!(books, &self.books[0], "members disagree");
+            assert_eq!(books.valve.save(), self.books[0].valve.save());
+        }
+        // One that was never there comes to the same.
+        let mut late = Books::new(self.federation.valve.clone());
+        for block in &self.blocks {
+            late.apply(self.treasury(), block);
+        }
+        assert_eq!(late, self.books[0]);
+    }
+
+    fn run(mut self) {
+        (0..2).for_each(|_| self.deposit());
+        (0..3).for_each(|_| self.mine(1.0));
+        for _ in 0..self.rng.gen_range(10..40) {
+            self.step();
+            self.check_bitcoin();
+        }
+        self.settle();
+        self.check_bitcoin();
+    }
+}
+
+fn number_from(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn whatever_happens_nothing_is_paid_twice_and_nothing_is_lost() {
+    let (first, count) = (number_from("AQUIFER_PEG_SEED", 0), number_from("AQUIFER_PEG_SCHEDULES", SCHEDULES));
+    let (tally, next) = (Tally::default(), AtomicU64::new(first));
+    let federations = [Federation::any(false), Federation::any(true)];
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        break;
+                    }
+                    let schedule = Schedule::new(federations[usize::try_from(seed % 2).unwrap()], &tally, seed);
+                    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| schedule.run()));
+                    assert!(outcome.is_ok(), "schedule {seed} failed: AQUIFER_PEG_SEED={seed} AQUIFER_PEG_SCHEDULES=1");
+                }
+            });
+        }
+    });
+}
