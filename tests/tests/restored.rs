@@ -106,7 +106,9 @@ fn without_a_transcript(devnet: &mut Devnet) -> Result<(), HarnessError> {
     let words = member.lose_disk(&lost)?;
     let name = member.name().to_owned();
     fs::create_dir(member.folder()).map_err(HarnessError::file("make", member.folder()))?;
-    for (file, content) in [("seed", Some(words)), ("federation.json", None), ("aquiferd.toml", None)] {
+    // What `aquiferd init` makes of the words, and a copy of another member's file.
+    let kept = [("seed", Some(words)), ("card.json", None), ("aquiferd.toml", None), ("federation.json", None)];
+    for (file, content) in kept {
         let content = content.map_or_else(|| fs::read_to_string(lost.join(file)), Ok);
         let path = member.folder().join(file);
         content.and_then(|content| fs::write(&path, content)).map_err(HarnessError::file("write", &path))?;
