@@ -32,10 +32,10 @@ impl Operators {
         let aquiferd = Binaries::get()?.aquiferd;
         let base = tempfile::tempdir().map_err(HarnessError::file("make a folder in", &std::env::temp_dir()))?;
         let mut operators = Self { aquiferd, base, roster: PathBuf::new(), fingerprint: String::new() };
-        for member in 0..NAMES.len() {
+        for (member, name) in NAMES.into_iter().enumerate() {
             let [peer, api] = [ReservedPort::new()?, ReservedPort::new()?].map(|port| port.address().to_string());
             let mut init = operators.command(member);
-            init.args(["init", "--name", NAMES[member], "--peer-address", &peer, "--api-address", &api]);
+            init.args(["init", "--name", name, "--peer-address", &peer, "--api-address", &api]);
             // No ceremony asks bitcoind.
             init.args(["--bitcoind-url", "http://127.0.0.1:1", "--bitcoind-cookie", "none"]);
             process::run(init, LIMIT)?;
@@ -124,9 +124,9 @@ impl Operators {
     pub(crate) fn check_success(&self) -> Result<(), HarnessError> {
         let read = |path: PathBuf| std::fs::read(&path).map_err(HarnessError::file("read", &path));
         let federation = read(self.folder(0).join("federation.json"))?;
-        for member in 0..NAMES.len() {
+        for (member, name) in NAMES.into_iter().enumerate() {
             if read(self.folder(member).join("federation.json"))? != federation {
-                return Err(story(format!("{} has another federation", NAMES[member])));
+                return Err(story(format!("{name} has another federation")));
             }
             let mut conf = self.command(member);
             // Loads the federation and checks that it proves itself.
