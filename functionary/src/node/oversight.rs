@@ -14,6 +14,7 @@ use crate::chain::{CoreStatus, Event};
 use crate::config::{Config, Disagreement};
 use crate::halt::HaltDesk;
 use crate::opinion::{Feeding, Opinion};
+use crate::peg::GoneCoin;
 use crate::store::StoreError;
 use crate::store::ledger::LedgerReader;
 
@@ -93,6 +94,14 @@ impl Oversight {
                 () = stop.cancelled() => return,
             }
             hand_over(&events, Event::GuardMoved).await;
+        }
+    }
+
+    /// A coin of the treasury is gone: the operator is called, and this member halts peg-outs.
+    pub(super) fn on_gone(&self, ledger: &LedgerReader, gone: GoneCoin) {
+        self.status.raise(format!("{gone}. This member has halted peg-outs; `aquiferd resume` ends that"));
+        if let Err(error) = self.halts.halt(ledger, &gone.to_string()) {
+            self.status.raise(format!("that this member halts peg-outs could not be kept: {error}"));
         }
     }
 

@@ -273,6 +273,13 @@ impl PegoutDriver {
         }
     }
 
+    /// Whether this is a batch that is followed and that Bitcoin has not confirmed.
+    pub fn is_unconfirmed(&self, txid: &Txid) -> bool {
+        let batches = self.batches();
+        let mut batches = batches.values();
+        batches.any(|batch| batch.txid == *txid && !matches!(batch.status, TransactionStatus::Confirmed { .. }))
+    }
+
     /// A counter that moves whenever the state of a batch has changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()

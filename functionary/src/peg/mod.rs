@@ -22,7 +22,9 @@ mod driver;
 pub mod messages;
 mod proposal;
 pub mod sessions;
+mod watch;
 
 pub use batch::{BatchState, FinalBatch, PegoutError, Shares, SignerRecord, WantedSignatures};
 pub use driver::{DriverConfig, Driving, PegoutDriver};
 pub use proposal::propose_batch;
+pub use watch::{CoinWatch, GoneCoin};
