@@ -3,7 +3,7 @@
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["proto/audit.proto", "proto/ledger.proto", "proto/peer.proto"];
+    let files = ["proto/audit.proto", "proto/halt.proto", "proto/ledger.proto", "proto/peer.proto"];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

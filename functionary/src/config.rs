@@ -1,12 +1,13 @@
 //! The data folder of a member and its configuration file.
 //!
-//! Everything a member keeps lies in one folder. What cannot be made again is secret and readable by its owner alone: the
-//! seed and, after the ceremony, the share of the certificate key.
+//! Everything a member keeps lies in one folder. What is secret is readable by its owner alone: the seed and, after the
+//! ceremony, the shares of both keys.
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bitcoin::secp256k1::XOnlyPublicKey;
 use serde::{Deserialize, Serialize};
@@ -124,12 +125,17 @@ impl DataDir {
         self.0.join("ceremony.messages")
     }
 
-    /// The member's share of the certificate key. Secret; only the ceremony makes it.
+    /// The messages of the repair that this member helps with: public, and there only while it does.
+    pub fn repair_messages(&self) -> PathBuf {
+        self.0.join("repair.messages")
+    }
+
+    /// The member's share of the certificate key. Secret; it follows from the ceremony and the seed.
     pub fn certificate_share(&self) -> PathBuf {
         self.0.join("certificate.share")
     }
 
-    /// The member's share of the treasury key. Secret; only the ceremony makes it.
+    /// The member's share of the treasury key. Secret; it follows from the ceremony and the seed.
     pub fn treasury_share(&self) -> PathBuf {
         self.0.join("treasury.share")
     }
@@ -172,6 +178,9 @@ pub struct ConfigFile {
     pub api: Listen,
     /// The member's own bitcoind.
     pub bitcoind: BitcoindConfig,
+    /// How long the treasury key may take to sign.
+    #[serde(default, skip_serializing_if = "TreasuryConfig::is_default")]
+    pub treasury: TreasuryConfig,
     /// Whose verdicts this member waits for before it signs peg-out batches.
     #[serde(default)]
     pub audit: AuditConfig,
@@ -208,6 +217,32 @@ pub struct BitcoindConfig {
     pub url: String,
     /// The cookie file that bitcoind writes at each start.
     pub cookie_file: PathBuf,
+}
+
+/// How peg-out batches are signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TreasuryConfig {
+    /// When the treasury key has not signed a batch after this many seconds, this member signs it by the script of the
+    /// members and tells its operator.
+    pub script_after_s: u32,
+}
+
+impl Default for TreasuryConfig {
+    fn default() -> Self {
+        Self { script_after_s: 60 }
+    }
+}
+
+impl TreasuryConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The same as the chain takes it.
+    pub fn script_after(&self) -> Duration {
+        Duration::from_secs(self.script_after_s.into())
+    }
 }
 
 /// The auditors of a member.
@@ -368,6 +403,7 @@ mod tests {
             peers: Listen { listen: "127.0.0.1:7100".parse().unwrap() },
             api: Listen { listen: "127.0.0.1:7200".parse().unwrap() },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:18443".to_owned(), cookie_file: "/b/.cookie".into() },
+            treasury: TreasuryConfig { script_after_s: 7 },
             audit: AuditConfig {
                 keys: vec!["79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap()],
                 required: 2,

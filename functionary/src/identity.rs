@@ -43,7 +43,7 @@ pub enum IdentityError {
         source: SeedError,
     },
     /// The share file does not hold a share.
-    #[error("{path}: {source}; restore the file from a backup, only a new ceremony can make another")]
+    #[error("{path}: {source}; restore the member with `aquiferd restore`")]
     Share {
         /// The file.
         path: String,
@@ -76,7 +76,9 @@ pub enum IdentityError {
         name: String,
     },
     /// The share does not belong to the federation's key.
-    #[error("the share in {path} does not belong to the federation's certificate key; restore the file from a backup")]
+    #[error(
+        "the share in {path} does not belong to the federation's certificate key; restore the member with `aquiferd restore`"
+    )]
     ForeignShare {
         /// The file.
         path: String,

@@ -18,6 +18,11 @@ pub mod audit {
     tonic::include_proto!("aquifer.audit.v1");
 }
 
+/// The service through which an operator halts and resumes peg-outs (`proto/halt.proto`).
+pub mod halt {
+    tonic::include_proto!("aquifer.halt.v1");
+}
+
 /// The service that wallets, explorers and the command line use (`proto/ledger.proto`).
 pub mod ledger {
     tonic::include_proto!("aquifer.ledger.v1");

@@ -29,6 +29,10 @@ pub struct Binaries {
 
 static FOUND: Mutex<Option<Binaries>> = Mutex::new(None);
 
+/// A variant of `aquiferd` that is built for one test only, and the feature it needs.
+const SABOTAGED: &str = "aquiferd-sabotaged";
+const SABOTAGE: &str = "aquifer-functionary/sabotage";
+
 impl Binaries {
     /// Builds the programs where that has not been done by this process.
     ///
@@ -39,17 +43,28 @@ impl Binaries {
         if let Some(binaries) = found.as_ref() {
             return Ok(binaries.clone());
         }
-        let binaries = build()?;
+        let [aquiferd, aquifer] = build(&["--bins"], ["aquiferd", "aquifer"])?;
+        let binaries = Self { aquiferd, aquifer };
         *found = Some(binaries.clone());
         Ok(binaries)
     }
+
+    /// Builds an `aquiferd` whose verifier accepts certain invalid range proofs (`aquifer-assets`, feature `sabotage`).
+    ///
+    /// # Errors
+    /// The messages of the compiler, when it does not build.
+    pub fn sabotaged() -> Result<PathBuf, HarnessError> {
+        let [program] = build(&["--bin", SABOTAGED, "--features", SABOTAGE], [SABOTAGED])?;
+        Ok(program)
+    }
 }
 
-fn build() -> Result<Binaries, HarnessError> {
+/// Lets cargo build what the arguments choose, and gives the paths of programs with these names.
+fn build<const COUNT: usize>(chosen: &[&str], names: [&str; COUNT]) -> Result<[PathBuf; COUNT], HarnessError> {
     let here = env::current_exe().map_err(HarnessError::program("find", "this program"))?;
     let target = TargetFolder::of(&here);
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.arg("build").arg("--message-format=json-render-diagnostics").arg("--bins");
+    command.arg("build").arg("--message-format=json-render-diagnostics").args(chosen);
     command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
     command.arg("--target-dir").arg(&target.folder);
     if target.release {
@@ -82,7 +97,11 @@ fn build() -> Result<Binaries, HarnessError> {
             output: messages.lines().last().unwrap_or_default().to_owned(),
         })
     };
-    Ok(Binaries { aquiferd: find("aquiferd")?, aquifer: find("aquifer")? })
+    let mut programs = names.map(|_| PathBuf::new());
+    for (program, name) in programs.iter_mut().zip(names) {
+        *program = find(name)?;
+    }
+    Ok(programs)
 }
 
 /// The path of a program in cargo's messages.

@@ -45,11 +45,24 @@ const PORT_TAKEN: &str = "in use";
 pub struct DevnetOptions {
     /// Number of members, 1 to 10.
     pub members: usize,
+    /// Whose verifier accepts money from nothing.
+    pub sabotaged: Sabotaged,
+}
+
+/// Who runs a program whose verifier is defective on purpose (`aquifer-assets`, feature `sabotage`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotaged {
+    /// Nobody.
+    Nobody,
+    /// All members; their auditors do not.
+    Members,
+    /// All members and all auditors.
+    MembersAndAuditors,
 }
 
 impl Default for DevnetOptions {
     fn default() -> Self {
-        Self { members: 4 }
+        Self { members: 4, sabotaged: Sabotaged::Nobody }
     }
 }
 
@@ -68,6 +81,27 @@ pub enum StartStep {
     Members,
 }
 
+/// What members and auditors run.
+#[derive(Clone, Debug)]
+struct Daemons {
+    member: PathBuf,
+    auditor: PathBuf,
+}
+
+impl Daemons {
+    fn get(binaries: &Binaries, sabotaged: Sabotaged) -> Result<Self, HarnessError> {
+        let sound = &binaries.aquiferd;
+        Ok(match sabotaged {
+            Sabotaged::Nobody => Self { member: sound.clone(), auditor: sound.clone() },
+            Sabotaged::Members => Self { member: Binaries::sabotaged()?, auditor: sound.clone() },
+            Sabotaged::MembersAndAuditors => {
+                let member = Binaries::sabotaged()?;
+                Self { auditor: member.clone(), member }
+            }
+        })
+    }
+}
+
 /// A running federation.
 ///
 /// Fields are dropped in order: auditors before the members they follow, these before the bitcoind they ask, all before
@@ -78,6 +112,7 @@ pub struct Devnet {
     members: Vec<Member>,
     bitcoind: Bitcoind,
     binaries: Binaries,
+    daemons: Daemons,
     folder: Option<TempDir>,
 }
 
@@ -98,9 +133,10 @@ impl Devnet {
         interrupt::watch()?;
         progress(StartStep::Build);
         let binaries = Binaries::get()?;
+        let daemons = Daemons::get(&binaries, options.sabotaged)?;
         let mut attempt = 1;
         loop {
-            match Self::try_start(options, &binaries, &mut progress) {
+            match Self::try_start(options, &binaries, &daemons, &mut progress) {
                 Err(error) if attempt < START_ATTEMPTS && error.to_string().contains(PORT_TAKEN) => attempt += 1,
                 result => return result,
             }
@@ -110,6 +146,7 @@ impl Devnet {
     fn try_start(
         options: DevnetOptions,
         binaries: &Binaries,
+        daemons: &Daemons,
         progress: &mut impl FnMut(StartStep),
     ) -> Result<Self, HarnessError> {
         progress(StartStep::Bitcoind);
@@ -123,6 +160,7 @@ impl Devnet {
             members: Vec::new(),
             bitcoind,
             binaries: binaries.clone(),
+            daemons: daemons.clone(),
             folder: Some(folder),
         };
 
@@ -161,8 +199,8 @@ impl Devnet {
         let base = self.folder()?.to_owned();
         for name in NAMES.iter().take(members) {
             let ports = [ReservedPort::new()?, ReservedPort::new()?];
-            let auditor = Auditor::init(&self.binaries.aquiferd, &base, name)?;
-            self.members.push(Member::init(&self.binaries.aquiferd, &base, name, ports, &self.bitcoind, &auditor)?);
+            let auditor = Auditor::init(&self.daemons.auditor, &base, name)?;
+            self.members.push(Member::init(&self.daemons.member, &base, name, ports, &self.bitcoind, &auditor)?);
             self.auditors.push(auditor);
         }
         let roster = base.join("roster.json");

@@ -1,8 +1,8 @@
 //! A federation made in one process: members from a seed, and the ceremony among them.
 
-use aquifer_federation::ceremony::Ceremony;
-use aquifer_federation::federation::{Federation, FederationFile};
-use aquifer_federation::keys::{BlsShare, MemberSeed};
+use aquifer_federation::ceremony::{Ceremony, CeremonyOutcome};
+use aquifer_federation::federation::Federation;
+use aquifer_federation::keys::{BlsShare, MemberSeed, TreasuryShare};
 use aquifer_federation::roster::{CardDetails, MemberCard, MemberIndex, Roster, Settings};
 use aquifer_functionary::peers::TlsIdentity;
 use rand_chacha::ChaCha20Rng;
@@ -15,6 +15,8 @@ pub struct Founded {
     pub seeds: Vec<MemberSeed>,
     /// Each member's share of the certificate key.
     pub shares: Vec<BlsShare>,
+    /// Each member's share of the treasury key.
+    pub treasury_shares: Vec<TreasuryShare>,
 }
 
 impl Founded {
@@ -40,8 +42,11 @@ impl Founded {
             })
             .collect::<Result<Vec<_>, Box<dyn std::error::Error>>>()?;
         let roster = Roster::new(Settings::default(), cards)?;
-        let (file, shares) = hold_ceremony(&roster, &seeds, rng)?;
-        Ok(Founded { federation: file.check()?, seeds, shares })
+        let outcomes = hold_ceremony(&roster, &seeds, rng)?;
+        let federation = outcomes.first().ok_or("no members")?.file.check()?;
+        let both = outcomes.into_iter().map(|outcome| (outcome.certificate_share, outcome.treasury_share));
+        let (shares, treasury_shares) = both.unzip();
+        Ok(Founded { federation, seeds, shares, treasury_shares })
     }
 }
 
@@ -50,7 +55,7 @@ fn hold_ceremony(
     roster: &Roster,
     seeds: &[MemberSeed],
     rng: &mut ChaCha20Rng,
-) -> Result<(FederationFile, Vec<BlsShare>), Box<dyn std::error::Error>> {
+) -> Result<Vec<CeremonyOutcome>, Box<dyn std::error::Error>> {
     let mut ceremonies = (0u16..)
         .zip(seeds)
         .map(|(index, seed)| Ceremony::new(roster.clone(), seed, MemberIndex(index), rng))
@@ -70,7 +75,5 @@ fn hold_ceremony(
             break;
         }
     }
-    let outcomes = ceremonies.iter().map(Ceremony::outcome).collect::<Option<Vec<_>>>().ok_or("no outcome")?;
-    let file = outcomes.first().map(|outcome| outcome.file.clone()).ok_or("no members")?;
-    Ok((file, outcomes.into_iter().map(|outcome| outcome.certificate_share).collect()))
+    ceremonies.iter().map(Ceremony::outcome).collect::<Option<Vec<_>>>().ok_or_else(|| "no outcome".into())
 }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::auditor::Auditor;
 use crate::bitcoind::Bitcoind;
+use crate::elementsd::Elementsd;
 use crate::error::HarnessError;
 use crate::json::Printed;
 use crate::ports::ReservedPort;
@@ -18,6 +19,8 @@ use crate::process::{self, Process};
 
 /// Time for a command that only looks at files or asks a running member.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// When members sign a batch by script that the treasury key has not signed.
+const SCRIPT_AFTER_SECONDS: u32 = 10;
 /// Time for a clean shutdown.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -70,6 +73,7 @@ impl Member {
         command.args(["--bitcoind-url", &bitcoind.rpc_url()]).arg("--bitcoind-cookie").arg(bitcoind.cookie_path());
         command.args(["--auditor", auditor.key()]);
         process::run(command, COMMAND_LIMIT)?;
+        member.configure(&format!("[treasury]\nscript_after_s = {SCRIPT_AFTER_SECONDS}"))?;
         Ok(member)
     }
 
@@ -183,6 +187,28 @@ impl Member {
         Printed::by(command, COMMAND_LIMIT)
     }
 
+    /// Its disk is lost: the folder of the member, which does not run, goes to `to`. What is left are the words of its seed.
+    ///
+    /// # Errors
+    /// When the folder cannot be moved.
+    pub fn lose_disk(&mut self, to: &Path) -> Result<String, HarnessError> {
+        self.kill9();
+        let seed = self.folder.join("seed");
+        let words = fs::read_to_string(&seed).map_err(HarnessError::file("read", &seed))?;
+        fs::rename(&self.folder, to).map_err(HarnessError::file("move", &self.folder))?;
+        Ok(words)
+    }
+
+    /// `aquiferd restore` from the words of its seed.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn restore(&self, words: &str, arguments: &[&str]) -> Result<String, HarnessError> {
+        let mut command = self.command("restore");
+        command.args(arguments);
+        process::run_with_input(command, words, COMMAND_LIMIT)
+    }
+
     /// Adds lines to its `aquiferd.toml`, which it reads when it starts.
     ///
     /// # Errors
@@ -191,6 +217,30 @@ impl Member {
         let path = self.folder.join("aquiferd.toml");
         let text = fs::read_to_string(&path).map_err(HarnessError::file("read", &path))?;
         fs::write(&path, format!("{text}\n{lines}\n")).map_err(HarnessError::file("write", &path))
+    }
+
+    /// Starts it anew with an elementsd of its own, which it feeds and asks.
+    ///
+    /// # Errors
+    /// When it does not end or does not start.
+    pub fn consult(&mut self, elementsd: &Elementsd) -> Result<(), HarnessError> {
+        self.configure(&format!(
+            "[elementsd]\nurl = \"{}\"\ncookie_file = \"{}\"\n",
+            elementsd.rpc_url(),
+            elementsd.cookie_path().display()
+        ))?;
+        self.terminate()?;
+        self.start()
+    }
+
+    /// `aquiferd halt` or `aquiferd resume`, said without being asked back.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn say(&self, word: &str, reason: &str) -> Result<Printed, HarnessError> {
+        let mut command = self.command(word);
+        command.args(["--reason", reason, "--yes", "--json"]);
+        Printed::by(command, COMMAND_LIMIT)
     }
 
     /// `aquiferd elements-conf --with-bitcoind`: the configuration with which an elementsd follows the chain and checks
@@ -209,14 +259,8 @@ impl Member {
     /// # Errors
     /// When the record cannot be read.
     pub fn signed_headers(&self) -> Result<BTreeMap<u32, BlockHash>, HarnessError> {
-        let path = self.folder.join("signer.db");
-        let failed = |error: rusqlite::Error| HarnessError::Story(format!("{}: {error}", path.display()));
-        let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-        let mut query = database.prepare("SELECT height, block FROM headers").map_err(failed)?;
-        let rows = query
-            .query_map([], |row| Ok((row.get::<_, u32>(0)?, BlockHash::from_byte_array(row.get::<_, [u8; 32]>(1)?))))
-            .map_err(failed)?;
-        rows.collect::<Result<_, _>>().map_err(failed)
+        let signed = signed_in(&self.folder, "SELECT height, block FROM headers")?;
+        Ok(signed.into_iter().map(|(height, block)| (height, BlockHash::from_byte_array(block))).collect())
     }
 
     /// Everything it has logged.
@@ -226,4 +270,17 @@ impl Member {
     pub fn logged(&self) -> Result<String, HarnessError> {
         fs::read_to_string(&self.log).map_err(HarnessError::file("read", &self.log))
     }
+}
+
+/// What stands at each height in the `signer.db` of a folder: 32 bytes that say what was signed.
+///
+/// # Errors
+/// When the record cannot be read.
+pub fn signed_in(folder: &Path, query: &str) -> Result<BTreeMap<u32, [u8; 32]>, HarnessError> {
+    let path = folder.join("signer.db");
+    let failed = |error: rusqlite::Error| HarnessError::Story(format!("{}: {error}", path.display()));
+    let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let mut query = database.prepare(query).map_err(failed)?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+    rows.collect::<Result<_, _>>().map_err(failed)
 }

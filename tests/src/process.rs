@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -178,14 +178,34 @@ pub fn tail(path: &Path) -> String {
 /// # Errors
 /// [`HarnessError::Failed`] with the end of what it said, when its exit code is not 0; [`HarnessError::Timeout`] when it
 /// is still running after `limit`, and then it is killed.
-pub fn run(mut command: Command, limit: Duration) -> Result<String, HarnessError> {
+pub fn run(command: Command, limit: Duration) -> Result<String, HarnessError> {
+    run_reading(command, Stdio::null(), limit)
+}
+
+/// As [`run`], with a text as the command's standard input.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_input(command: Command, input: &str, limit: Duration) -> Result<String, HarnessError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let writing = || {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(input.as_bytes())?;
+        file.rewind()?;
+        Ok(file)
+    };
+    let file: File = writing().map_err(HarnessError::program("write the input of", program))?;
+    run_reading(command, file.into(), limit)
+}
+
+fn run_reading(mut command: Command, input: Stdio, limit: Duration) -> Result<String, HarnessError> {
     let shown = shown(&command);
     let program = command.get_program().to_string_lossy().into_owned();
     let output_file = |stream| tempfile::tempfile().map_err(HarnessError::program(stream, program.clone()));
     let mut stdout = output_file("keep the output of")?;
     let mut stderr = output_file("keep the messages of")?;
     let handle = |file: &File| file.try_clone().map_err(HarnessError::program("start", program.clone()));
-    command.stdin(Stdio::null()).stdout(handle(&stdout)?).stderr(handle(&stderr)?).process_group(0);
+    command.stdin(input).stdout(handle(&stdout)?).stderr(handle(&stderr)?).process_group(0);
     let child = command.spawn().map_err(HarnessError::program("start", program.clone()))?;
     children(|ids| {
         ids.insert(child.id());

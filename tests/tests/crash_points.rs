@@ -12,7 +12,9 @@ use aquifer_federation::roster::MemberIndex;
 use aquifer_functionary::chain::ChainError;
 use aquifer_functionary::store::signer::SignerStore;
 use aquifer_functionary::store::{OpenGate, StoreError, Write};
-use aquifer_tests::local::{Audit, LocalFederation, Moment, StopAt};
+use aquifer_proto::peer::peer_message::Kind;
+use aquifer_tests::forge::Coin;
+use aquifer_tests::local::{Audit, LocalFederation, Moment, Post, StopAt, User, wait_until};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -182,6 +184,159 @@ fn a_signature_is_recorded_once_on_whichever_side_of_the_write_a_member_stops() 
         assert_eq!(signer.record_batch(5, batch, signed(3))?, first);
         let refused = signer.record_batch(5, other, signed(4));
         assert!(matches!(refused, Err(StoreError::Inconsistent { .. })), "{moment:?}");
+    }
+    Ok(())
+}
+
+/// Two peg-outs: the batch of the first spends the deposit, that of the second an output of the treasury.
+struct Pegouts {
+    user: User,
+    coin: Coin,
+    /// Heights of the blocks with a batch.
+    heights: Vec<u32>,
+}
+
+impl Pegouts {
+    const DEPOSIT_SAT: u64 = 200_000_000;
+    const PEGOUT_SAT: u64 = 10_000_000;
+
+    fn begin(federation: &LocalFederation) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut user = User::new(9);
+        let (claim, coin) = user.peg_in(federation, Self::DEPOSIT_SAT)?;
+        federation.submit(&claim)?;
+        Ok(Self { user, coin, heights: Vec::new() })
+    }
+
+    /// Asks for another peg-out and waits for the block with its batch at some member.
+    fn ask(&mut self, federation: &LocalFederation, witness: u16) -> TestResult {
+        let (request, change) = self.user.peg_out(federation, &self.coin, Self::PEGOUT_SAT)?;
+        federation.submit(&request)?;
+        self.coin = change;
+        let known = self.heights.len();
+        let batches = || federation.batches(witness).unwrap_or_default();
+        wait_until(PATIENCE, || batches().len() > known).map_err(|_| format!("no batch {known}"))?;
+        self.heights = batches().iter().map(|(height, _)| *height).collect();
+        Ok(())
+    }
+
+    /// Waits until these members have every batch with all its signatures; the last ones.
+    fn wait_signed(&self, federation: &LocalFederation, members: &[u16]) -> Result<Vec<bitcoin::Transaction>, String> {
+        let height = self.heights.last().copied().unwrap_or(0);
+        let signed = |member: &u16| federation.signed_batch(*member, height).ok().flatten();
+        let all = || members.iter().filter_map(signed).collect::<Vec<_>>();
+        wait_until(PATIENCE, || all().len() == members.len())
+            .map_err(|_| format!("members {members:?}: only {} have the batch of block {height}", all().len()))?;
+        Ok(all())
+    }
+
+    /// Everybody has the same batches, every request is paid once, and no nonce has signed twice.
+    fn assert_paid_once(&self, federation: &LocalFederation, story: &str) -> TestResult {
+        let goal = ALL.iter().map(|member| federation.height(*member)).max().unwrap_or(0) + 2;
+        federation.wait_for_height(&ALL, goal, PATIENCE).map_err(|error| format!("{story}: {error}"))?;
+        assert_sound(federation, goal, story);
+        let batches = federation.batches(0)?;
+        assert_eq!(batches.len(), 2, "{story}");
+        for member in ALL {
+            assert_eq!(federation.batches(member)?, batches, "{story}: member {member}");
+        }
+        let payee = self.user.payee();
+        for (_, batch) in &batches {
+            let paid = batch.output.iter().filter(|output| output.script_pubkey == payee).count();
+            assert_eq!(paid, 1, "{story}: {batch:?}");
+        }
+        Ok(())
+    }
+}
+
+/// All that travels for signatures of the treasury key.
+fn is_of_a_session(kind: Option<&Kind>) -> bool {
+    use Kind::{KeySignatures, SigningAnswer, SigningOffer, SigningRequest};
+    matches!(kind, Some(SigningOffer(_) | SigningRequest(_) | SigningAnswer(_) | KeySignatures(_)))
+}
+
+fn lose_sessions(federation: &LocalFederation) {
+    federation.bus().handle(|_, _, message| match is_of_a_session(message.kind.as_ref()) {
+        true => Post::Lose,
+        false => Post::Deliver,
+    });
+}
+
+/// The writes of the batch that spends an output of the treasury, the second of each kind but for the script.
+const PEGOUT_WRITES: [(Write, u32); 3] =
+    [(Write::BatchSignature, 2), (Write::ScriptSignature, 1), (Write::SignedBatch, 2)];
+
+fn assert_stopped_signing(error: &ChainError, write: Write, story: &str) {
+    let expected = format!("{write:?} was stopped");
+    assert!(error.to_string().contains(&expected), "{story}: stopped for another reason: {error}");
+}
+
+#[test]
+fn a_member_that_stops_while_it_signs_a_batch_pays_nothing_twice_and_uses_no_nonce_again() -> TestResult {
+    show_logs();
+    for (write, occurrence) in PEGOUT_WRITES {
+        for moment in MOMENTS {
+            let story = format!("member 2 stops {moment:?} {write:?}");
+            let told = |error: String| format!("{story}: {error}");
+            let mut federation = LocalFederation::new(4, 5)?;
+            for member in [0, 1, 3] {
+                federation.start(member)?;
+            }
+            federation.start_with(2, Arc::new(StopAt::new(write, moment, occurrence)))?;
+            let mut pegouts = Pegouts::begin(&federation)?;
+            pegouts.ask(&federation, 0)?;
+            pegouts.wait_signed(&federation, &ALL).map_err(told)?;
+            if write == Write::ScriptSignature {
+                lose_sessions(&federation);
+            }
+            pegouts.ask(&federation, 0)?;
+            let error = federation.wait_for_end(2, PATIENCE).map_err(told)?;
+            assert_stopped_signing(&error, write, &story);
+            federation.start(2)?;
+            let signed = pegouts.wait_signed(&federation, &ALL).map_err(told)?;
+            let by_key = signed.iter().all(|batch| batch.input.iter().all(|input| input.witness.len() == 1));
+            assert_eq!(by_key, write != Write::ScriptSignature, "{story}: {signed:?}");
+            pegouts.assert_paid_once(&federation, &story)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn all_members_that_stop_while_they_sign_a_batch_sign_the_same_one_after_it() -> TestResult {
+    show_logs();
+    for (write, occurrence) in PEGOUT_WRITES {
+        for moment in MOMENTS {
+            let story = format!("all members stop {moment:?} {write:?}");
+            let told = |error: String| format!("{story}: {error}");
+            let mut federation = LocalFederation::new(4, 6)?;
+            for member in ALL {
+                federation.start_with(member, Arc::new(StopAt::new(write, moment, occurrence)))?;
+            }
+            let mut pegouts = Pegouts::begin(&federation)?;
+            pegouts.ask(&federation, 0)?;
+            pegouts.wait_signed(&federation, &ALL).map_err(told)?;
+            if write == Write::ScriptSignature {
+                lose_sessions(&federation);
+            }
+            pegouts.ask(&federation, 0)?;
+            // Once too few are left to sign, the others may never come to their own point: stop them as well.
+            let mut stopped = 0;
+            for member in ALL {
+                if let Ok(error) = federation.wait_for_end(member, Duration::from_secs(5)) {
+                    assert_stopped_signing(&error, write, &story);
+                    stopped += 1;
+                } else {
+                    federation.stop(member).map_err(|error| format!("{story}: {error}"))?;
+                }
+            }
+            assert!(stopped >= 2, "{story}: only {stopped} members came to the point");
+            federation.bus().deliver_all();
+            for member in ALL {
+                federation.start(member)?;
+            }
+            pegouts.wait_signed(&federation, &ALL).map_err(told)?;
+            pegouts.assert_paid_once(&federation, &story)?;
+        }
     }
     Ok(())
 }

@@ -20,7 +20,16 @@ fn demo_once() -> Result<(), HarnessError> {
         summary.list("payments")?.iter().map(|payment| payment.text("kind")).collect::<Result<_, _>>()?;
     assert_eq!(
         kinds,
-        ["peg-in claim", "payment", "issuance", "asset payment", "reissuance", "burn", "peg-out request"],
+        [
+            "peg-in claim",
+            "payment",
+            "issuance",
+            "asset payment",
+            "reissuance",
+            "burn",
+            "peg-out request",
+            "peg-out request"
+        ],
         "the story has all its steps"
     );
     for payment in summary.list("payments")? {
@@ -30,6 +39,13 @@ fn demo_once() -> Result<(), HarnessError> {
     let paid_in = summary.number("reserve/pegged_in_sat")?;
     let paid_out = summary.number("reserve/pegged_out_sat")?;
     assert_eq!(held, paid_in - paid_out, "what is held is what came in and did not go out");
-    assert_eq!(summary.number("pegout/amount_sat")?, paid_out);
+    let pegouts = summary.list("pegouts")?;
+    let amounts: Vec<u64> = pegouts.iter().map(|pegout| pegout.number("amount_sat")).collect::<Result<_, _>>()?;
+    assert_eq!(amounts.iter().sum::<u64>(), paid_out);
+    let spent: Vec<String> = pegouts.iter().map(|pegout| pegout.text("spent")).collect::<Result<_, _>>()?;
+    assert_eq!(spent, ["deposits", "treasury_by_key"]);
+    let [key, multisig] = ["treasury_key", "multisig"].map(|kind| summary.number(&format!("costs/{kind}/vsize")));
+    let (key, multisig) = (key?, multisig?);
+    assert!(key > 0 && multisig > 2 * key, "{key} vbytes by key, {multisig} by script");
     Ok(())
 }

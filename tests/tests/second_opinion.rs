@@ -57,13 +57,7 @@ fn a_member_with_an_elementsd_follows_it_and_the_chain_does_without() -> Result<
         let configuration = devnet.member(0)?.elements_conf()?;
         let elementsd = Elementsd::start(program, &configuration, &chain)?;
         let first = devnet.member(0)?;
-        first.configure(&format!(
-            "[elementsd]\nurl = \"{}\"\ncookie_file = \"{}\"\n",
-            elementsd.rpc_url(),
-            elementsd.cookie_path().display()
-        ))?;
-        first.terminate()?;
-        first.start()?;
+        first.consult(&elementsd)?;
         // The blocks before it was there are fed from genesis on, the later ones as they become final.
         wait_status(first, "elementsd is fed", follows)?;
         let received_sat = peg_out(devnet, &alice)?;
@@ -74,6 +68,16 @@ fn a_member_with_an_elementsd_follows_it_and_the_chain_does_without() -> Result<
         })?;
         assert_eq!(status.text("elementsd/problem")?, "");
         assert_eq!(status.text("elementsd/disagreement")?, "");
+        // It takes blocks whose coinbase carries a notice, and the first member votes for them.
+        devnet.member(1)?.say("halt", "a rehearsal")?;
+        let first = devnet.member(0)?;
+        let status = wait_status(first, "elementsd has the block with the notice", |status| {
+            let halts = |member: &Printed| member.value().get("halts") == Some(&true.into());
+            follows(status) && status.list("valve/positions").is_ok_and(|members| members.iter().any(halts))
+        })?;
+        assert_eq!(status.text("elementsd/problem")?, "");
+        assert_eq!(status.text("elementsd/disagreement")?, "");
+        devnet.member(1)?.say("resume", "the rehearsal is over")?;
         let best: String = elementsd.call("getbestblockhash", &[])?;
         let height = status.height("height")?;
         assert!(

@@ -22,10 +22,10 @@ use crate::{
     roster::{MemberIndex, Roster},
 };
 
-/// What a member was dealt by one dealer.
+/// What a member was dealt by one dealer: a secret number of either curve. Wiped on drop.
 pub(super) struct Dealt {
-    certificate: SigningShare<BlsG1>,
-    treasury: SigningShare<TreasurySuite>,
+    pub(super) certificate: SigningShare<BlsG1>,
+    pub(super) treasury: SigningShare<TreasurySuite>,
 }
 
 impl Drop for Dealt {
@@ -37,13 +37,13 @@ impl Drop for Dealt {
 }
 
 impl Dealt {
-    fn to_bytes(&self) -> Option<Zeroizing<[u8; PLAIN_SIZE]>> {
+    pub(super) fn to_bytes(&self) -> Option<Zeroizing<[u8; PLAIN_SIZE]>> {
         let both = [Zeroizing::new(self.certificate.serialize()), Zeroizing::new(self.treasury.serialize())];
         let both = Zeroizing::new([both[0].as_slice(), both[1].as_slice()].concat());
         Some(Zeroizing::new(both.as_slice().try_into().ok()?))
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (certificate, treasury) = bytes.split_at_checked(PLAIN_SIZE / 2)?;
         Some(Self {
             certificate: SigningShare::deserialize(certificate).ok()?,

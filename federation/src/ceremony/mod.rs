@@ -39,13 +39,16 @@
 //! [`Ceremony::messages`]; then a restart, at any point, says the same things again. A member that lost it must not start
 //! over in the same session: others would see, rightly, two different messages of one step.
 //!
-//! The shares themselves are never saved here: they follow from the messages and the host key, and are computed again.
+//! The shares themselves are never saved here: they follow from the messages and the host key, and are computed again, also
+//! long after the ceremony ([`recover_shares`]).
 
 mod complaint;
 mod deal;
 mod fault;
 mod message;
 mod polynomial;
+mod recovery;
+pub mod repair;
 mod saved;
 mod sealing;
 mod suite;
@@ -60,6 +63,7 @@ use deal::Part;
 pub use fault::{CeremonyError, CeremonyFault};
 use message::{Body, Place, Reveal, Signed, Statement};
 pub use message::{MAX_MESSAGE_SIZE, Step};
+pub use recovery::{MemberShares, RecoveryError, recover_shares};
 use sealing::Route;
 use testing::{AttemptNonces, MAX_ATTEMPTS};
 
@@ -127,8 +131,8 @@ pub struct CeremonyOutcome {
     pub treasury_share: TreasuryShare,
 }
 
-/// The session of the ceremony of a roster.
-fn session_of(roster: &Roster) -> [u8; 32] {
+/// The session of the ceremony of a roster: the name under which its messages are asked for.
+pub fn session_of(roster: &Roster) -> [u8; 32] {
     tagged_hash("aquifer/ceremony/session/v2", &[&roster.hash()])
 }
 

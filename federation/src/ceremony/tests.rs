@@ -7,6 +7,7 @@ use super::*;
 use crate::{keys::TreasuryKeyError, roster::tests::federation_of};
 
 mod liars;
+mod recovery;
 mod restarts;
 
 /// A federation in the middle of its ceremony, with a reproducible source of randomness.

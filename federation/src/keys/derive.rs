@@ -1,8 +1,8 @@
 //! The keys of a member, derived from its seed by BIP 32 along hardened paths.
 //!
 //! Paths: `m/16721'/0'/<purpose>'` from the BIP 39 seed with an empty passphrase; 16721 is `AQ` in ASCII, the second step
-//! is the version of this scheme. Purposes: 0 host, 1 consensus, 2 block, 3 peg, 4 TLS, 5 fee. Hardened throughout, so one
-//! derived key that leaks says nothing of the others.
+//! is the version of this scheme. Purposes: 0 host, 1 consensus, 2 block, 3 peg, 4 TLS, 5 fee, 6 backup. Hardened throughout, so
+//! one derived key that leaks says nothing of the others.
 
 use std::fmt;
 
@@ -30,6 +30,8 @@ pub struct MemberKeys {
     pub tls_seed: [u8; 32],
     /// Owns the block fees of a member that names no address for them.
     pub fee: SecretKey,
+    /// Encrypts the member's backups.
+    pub(super) backup: [u8; 32],
 }
 
 impl MemberKeys {
@@ -51,6 +53,7 @@ impl MemberKeys {
             peg: secret(3)?,
             tls_seed: secret(4)?.secret_bytes(),
             fee: secret(5)?,
+            backup: secret(6)?.secret_bytes(),
         };
         master.private_key.non_secure_erase();
         Ok(keys)
@@ -75,6 +78,7 @@ impl Drop for MemberKeys {
         self.peg.non_secure_erase();
         self.tls_seed.zeroize();
         self.fee.non_secure_erase();
+        self.backup.zeroize();
     }
 }
 

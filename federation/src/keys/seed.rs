@@ -160,5 +160,7 @@ mod tests {
         assert_eq!(keys.block, at("m/16721'/0'/2'"));
         assert_eq!(keys.peg, at("m/16721'/0'/3'"));
         assert_eq!(keys.tls_seed, at("m/16721'/0'/4'").secret_bytes());
+        assert_eq!(keys.fee, at("m/16721'/0'/5'"));
+        assert_eq!(keys.backup, at("m/16721'/0'/6'").secret_bytes());
     }
 }

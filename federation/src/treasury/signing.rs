@@ -256,6 +256,11 @@ impl KeySpends {
         self.batch
     }
 
+    /// The coins, in the order of the inputs.
+    pub fn coins(&self) -> impl Iterator<Item = OutPoint> + '_ {
+        self.messages.iter().map(|(coin, _)| *coin)
+    }
+
     /// How many signatures it asks for.
     pub fn count(&self) -> usize {
         self.messages.len()

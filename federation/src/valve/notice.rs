@@ -13,9 +13,10 @@
 //! The 75 bytes are one direct push, so the script has 77; nodes of this family relay and index up to 83. The chain, by its
 //! genesis hash, is under the signature: a notice for one chain says nothing on another.
 
+use aquifer_assets::primitives::Transaction;
 use bitcoin::secp256k1::{Keypair, Message, SECP256K1, XOnlyPublicKey, schnorr};
 use borsh::{BorshDeserialize, BorshSerialize};
-use elements::{Script, Transaction, opcodes::all::OP_RETURN, script::Builder};
+use elements::{Script, opcodes::all::OP_RETURN, script::Builder};
 
 use crate::{
     encoding::tagged_hash,
@@ -136,15 +137,24 @@ impl Notice {
 
     /// The script of the output that carries it.
     pub fn script(&self) -> Script {
-        let data = [
+        Builder::new().push_opcode(OP_RETURN).push_slice(&self.to_bytes()).into_script()
+    }
+
+    /// As members send it to each other: the 75 bytes that its output pushes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [
             MARK.as_slice(),
             &[self.kind.byte()],
             &self.member.0.to_le_bytes(),
             &self.seen_height.to_le_bytes(),
             self.signature.as_ref(),
         ]
-        .concat();
-        Builder::new().push_opcode(OP_RETURN).push_slice(&data).into_script()
+        .concat()
+    }
+
+    /// Reads what [`Notice::to_bytes`] gives; `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.strip_prefix(MARK.as_slice()).and_then(Self::parse)
     }
 
     /// Reads what follows the mark.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use aquifer_assets::primitives::Transaction;
+use aquifer_federation::valve::{Closure, NoticeKind};
 use elements::{AssetId, BlockHash, OutPoint, Script, Txid};
 use tokio::sync::watch;
 
@@ -55,6 +56,8 @@ pub struct ChainInfo {
     pub parent_height: Option<u32>,
     /// Why peg-ins and peg-outs wait; empty if they do not.
     pub parent_problem: String,
+    /// What an operator must look at, oldest first.
+    pub alarms: Vec<String>,
     /// The other members.
     pub peers: Vec<PeerState>,
     /// Lowest fee rate accepted, in satoshi per 1,000 discounted vbytes.
@@ -63,6 +66,38 @@ pub struct ChainInfo {
     pub round: u32,
     /// Who else must be content before this member votes or signs.
     pub oversight: Oversight,
+    /// How much leaves the treasury, and who has said halt.
+    pub valve: ValveState,
+}
+
+/// The valve after the last final block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ValveState {
+    /// Why no peg-out is paid, if none is.
+    pub closure: Option<Closure>,
+    /// Why this member itself takes no part in batches, if it does not.
+    pub own_halt: Option<String>,
+    /// Every member, in the order of the roster.
+    pub positions: Vec<MemberPosition>,
+    /// What counts against the limit of the rolling window, in satoshi.
+    pub counting_sat: u64,
+    /// That limit, in satoshi.
+    pub window_cap_sat: u64,
+    /// Median time past of the last block, in seconds since 1970.
+    pub time_seconds: u64,
+    /// Peg-outs that wait, oldest first; the first ones, if there are many.
+    pub waiting: Vec<Pegout>,
+}
+
+/// What a member has said of peg-outs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberPosition {
+    /// Its name.
+    pub name: String,
+    /// What it holds, as the chain shows it.
+    pub position: NoticeKind,
+    /// Whether a notice of it waits for a block.
+    pub changing: bool,
 }
 
 /// Who else must be content before this member votes or signs a peg-out batch.
@@ -254,6 +289,8 @@ pub struct Pegout {
     pub batch: Option<(u32, bitcoin::Txid)>,
     /// Confirmations of the payment, in blocks.
     pub confirmations: u32,
+    /// When it may be paid by estimate, in the chain's time, in seconds since 1970; `None` where nobody can say.
+    pub expected_seconds: Option<u64>,
 }
 
 /// What is known of an asset.
@@ -293,6 +330,8 @@ pub struct AssetSupply {
     pub issued_sat: u64,
     /// Explicit burns and, for the pegged asset, peg-outs.
     pub removed_sat: u64,
+    /// The part of `removed_sat` that is no peg-out.
+    pub burned_sat: u64,
     /// Issuances whose amount is blinded.
     pub blinded_issuances: u32,
 }
@@ -323,6 +362,12 @@ pub struct Reserve {
     pub coins: u32,
     /// Requested peg-outs that no batch has paid yet.
     pub pending_pegouts_sat: u64,
+    /// Coins spent by batches that this member does not know to be buried on Bitcoin.
+    pub in_flight_sat: u64,
+    /// What the coins must cover.
+    pub owed_sat: u64,
+    /// Coins held less what is owed: 0 when all is well, negative when the reserve is short.
+    pub difference_sat: i64,
 }
 
 /// What the wallets' service needs of the node. See the module's description.

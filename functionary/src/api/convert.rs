@@ -1,13 +1,15 @@
 //! From the node's types to the messages of the wallets' service, and from bytes of a request to types.
 
+use aquifer_federation::valve::NoticeKind;
 use aquifer_proto::ledger as proto;
 use bytes::Bytes;
 use elements::{AssetId, BlockHash, Txid};
 use tonic::Status;
 
 use super::backend::{
-    Asset, AssetSupply, ChainInfo, Deposit, DepositState, ElementsdState, HistoryEntry, MerkleProof, Oversight, Pegout,
-    PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader, Supply, TransactionStatus,
+    Asset, AssetSupply, ChainInfo, Deposit, DepositState, ElementsdState, HistoryEntry, MemberPosition, MerkleProof,
+    Oversight, Pegout, PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader, Supply, TransactionStatus,
+    ValveState,
 };
 
 use crate::audit::{AuditorStatus, SignedVerdict};
@@ -65,6 +67,7 @@ pub(super) fn info(info: ChainInfo) -> proto::Info {
         mempool_transactions: info.mempool_transactions,
         parent_height: info.parent_height,
         parent_problem: info.parent_problem,
+        alarms: info.alarms,
         peers: info
             .peers
             .into_iter()
@@ -73,6 +76,24 @@ pub(super) fn info(info: ChainInfo) -> proto::Info {
         min_fee_rate_sat_per_kvb: info.min_fee_rate_sat_per_kvb,
         round: info.round,
         oversight: Some(oversight(info.oversight)),
+        valve: Some(valve(info.valve)),
+    }
+}
+
+fn valve(valve: ValveState) -> proto::Valve {
+    let position = |member: MemberPosition| proto::MemberPosition {
+        name: member.name,
+        halts: member.position == NoticeKind::Halt,
+        changing: member.changing,
+    };
+    proto::Valve {
+        closed: valve.closure.map(|closure| closure.to_string()).unwrap_or_default(),
+        own_halt: valve.own_halt.unwrap_or_default(),
+        positions: valve.positions.into_iter().map(position).collect(),
+        counting_sat: valve.counting_sat,
+        window_cap_sat: valve.window_cap_sat,
+        time_seconds: valve.time_seconds,
+        waiting: valve.waiting.iter().map(pegout).collect(),
     }
 }
 
@@ -207,6 +228,7 @@ pub(super) fn pegout(pegout: &Pegout) -> proto::PegoutStatus {
         batch_height: pegout.batch.map_or(0, |(height, _)| height),
         parent_txid: pegout.batch.map_or_else(Bytes::new, |(_, txid)| bytes_of_parent_tx(&txid)),
         confirmations: pegout.confirmations,
+        expected_seconds: pegout.expected_seconds,
     }
 }
 
@@ -220,6 +242,7 @@ fn asset_supply(supply: &AssetSupply) -> proto::SupplyOfAsset {
         asset: bytes_of_asset(&supply.asset),
         issued_sat: supply.issued_sat,
         removed_sat: supply.removed_sat,
+        burned_sat: supply.burned_sat,
         blinded_issuances: supply.blinded_issuances,
     }
 }
@@ -242,7 +265,17 @@ pub(super) fn asset(asset: &Asset) -> proto::AssetInfo {
 }
 
 pub(super) fn supply(supply: &Supply) -> proto::Supply {
-    let Reserve { pegged_in_sat, pegged_out_sat, burned_sat, coins_sat, coins, pending_pegouts_sat } = supply.reserve;
+    let Reserve {
+        pegged_in_sat,
+        pegged_out_sat,
+        burned_sat,
+        coins_sat,
+        coins,
+        pending_pegouts_sat,
+        in_flight_sat,
+        owed_sat,
+        difference_sat,
+    } = supply.reserve;
     proto::Supply {
         height: supply.height,
         assets: supply.assets.iter().map(asset_supply).collect(),
@@ -253,6 +286,9 @@ pub(super) fn supply(supply: &Supply) -> proto::Supply {
             coins_sat,
             coins,
             pending_pegouts_sat,
+            in_flight_sat,
+            owed_sat,
+            difference_sat,
         }),
     }
 }

@@ -1,4 +1,5 @@
-//! The API for wallets, explorers, auditors and the command line: the gRPC services `Ledger` and `Audit` over TLS.
+//! The API for wallets, explorers, auditors and the command line: the gRPC services `Ledger`,
+//! `Audit` and `Halt` over TLS.
 //!
 //! The server shows the member's pinned certificate and asks for none. Nothing it says has to be believed: headers come
 //! with certificates, transactions with Merkle proofs. It may be slow to one caller, never because of another: connections,
@@ -16,18 +17,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aquifer_proto::audit::audit_server::AuditServer;
+use aquifer_proto::halt::halt_server::HaltServer;
 use aquifer_proto::ledger::ledger_server::LedgerServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use backend::{
     Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, ElementsdState, HistoryEntry,
-    Issuance, LedgerBackend, MerkleProof, Oversight, PeerState, Pegout, PegoutState, ProvenTransaction, Reserve,
-    SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus,
+    Issuance, LedgerBackend, MemberPosition, MerkleProof, Oversight, PeerState, Pegout, PegoutState, ProvenTransaction,
+    Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
 pub use service::{LedgerService, MAX_HEADERS, MAX_PEGOUTS, MAX_SCRIPTS, MAX_STREAMS, MAX_TRANSACTIONS};
 
 use crate::audit::{AuditDesk, AuditService};
+use crate::halt::HaltService;
 use crate::peers::{TlsIdentity, accept, chain, wallet_server};
 
 /// Longest request, in bytes: the largest transaction, or a full list of scripts.
@@ -89,7 +92,7 @@ impl Api {
         self.address
     }
 
-    /// Serves wallets and auditors until `shutdown` is cancelled.
+    /// Serves wallets, auditors and, on a member, its operator until `shutdown` is cancelled.
     ///
     /// # Errors
     /// [`ApiError::Serve`] if the server failed.
@@ -98,6 +101,7 @@ impl Api {
         identity: &TlsIdentity,
         backend: Arc<dyn LedgerBackend>,
         desk: Arc<AuditDesk>,
+        halting: Option<HaltService>,
         shutdown: CancellationToken,
     ) -> Result<(), ApiError> {
         let service = LedgerServer::new(LedgerService::new(backend, shutdown.clone()))
@@ -111,6 +115,7 @@ impl Api {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .add_service(service)
             .add_service(AuditServer::new(AuditService::new(desk)))
+            .add_optional_service(halting.map(HaltServer::new))
             .serve_with_incoming_shutdown(
                 Box::pin(accept(self.listener, MAX_CONNECTIONS)),
                 shutdown.clone().cancelled_owned(),

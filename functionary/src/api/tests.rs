@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use aquifer_assets::primitives::Transaction;
+use aquifer_federation::valve::{Closure, NoticeKind};
 use aquifer_proto::audit::audit_client::AuditClient;
 use aquifer_proto::ledger as proto;
 use aquifer_proto::ledger::ledger_client::LedgerClient;
@@ -88,9 +89,19 @@ impl LedgerBackend for Memory {
             mempool_transactions: 5,
             parent_height: None,
             parent_problem: "bitcoind does not answer".to_owned(),
+            alarms: vec!["an auditor objects".to_owned()],
             peers: vec![PeerState { name: "beta".to_owned(), connected: true, height: 6 }],
             min_fee_rate_sat_per_kvb: 100,
             round: 0,
+            valve: ValveState {
+                closure: Some(Closure::Halted { since_height: 2 }),
+                positions: vec![MemberPosition {
+                    name: "beta".to_owned(),
+                    position: NoticeKind::Halt,
+                    changing: false,
+                }],
+                ..ValveState::default()
+            },
             oversight: Oversight {
                 auditors_required: 1,
                 auditors: desk()
@@ -215,7 +226,7 @@ impl Served {
         let api = Api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let endpoint = Endpoint::from_shared(format!("https://{}", api.address())).unwrap();
         let (backend, stop) = (Arc::<Memory>::clone(&ledger), shutdown.clone());
-        let server = tokio::spawn(async move { api.serve(&identity, backend, desk(), stop).await });
+        let server = tokio::spawn(async move { api.serve(&identity, backend, desk(), None, stop).await });
         let endpoint = endpoint.tls_config(pinned_client("alpha", &certificate)).unwrap();
         let channel = endpoint.connect().await.unwrap();
         Self { ledger, client: LedgerClient::new(channel.clone()), channel, shutdown, server }
@@ -433,6 +444,7 @@ async fn a_pegout_is_watched_until_it_is_paid() {
         requested_height: 3,
         batch: None,
         confirmations: 0,
+        expected_seconds: Some(7),
     };
     for (state, told) in [(PegoutState::Requested, State::Requested), (PegoutState::Confirmed, State::Confirmed)] {
         pegout.state = state;

@@ -38,12 +38,12 @@ impl FinalBlocks for LedgerReader {
 pub enum Hold {
     /// Not yet: this is what it waits for.
     Waits(String),
-    /// Not any more: an auditor objects to a block. Not even earlier signatures of batches from `from_height` on are
-    /// given out.
+    /// Not any more: an auditor objects to a block, or this member has halted peg-outs. Not even earlier signatures of
+    /// batches from `from_height` on are given out.
     Stopped {
-        /// Height of the block in question.
+        /// Height of the block in question; 0 for all.
         from_height: u32,
-        /// Who objects, and to what.
+        /// Who objects, and to what; or why it has halted.
         reason: String,
     },
 }

@@ -10,10 +10,11 @@
 
 mod board;
 mod poll;
+pub mod repair;
 mod store;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

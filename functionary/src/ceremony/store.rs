@@ -4,7 +4,10 @@
 //! its end the shares, the federation file and the network file are written before this member says that it has stored
 //! them. A ceremony that has failed leaves no shares and no federation, only its state, from which the others can get the
 //! messages that prove the fault, and `ceremony.failure`, which says that another ceremony may take its place.
-//! `ceremony.messages` stays for good: a member that lost its connection at the very end gets from it what it lacks.
+//! `ceremony.messages` stays for good: a member that lost its connection at the very end, or its whole disk later, gets from
+//! it what it lacks.
+
+use std::path::{Path, PathBuf};
 
 use aquifer_federation::ceremony::{Ceremony, CeremonyOutcome};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -22,16 +25,45 @@ pub struct CeremonyArchive {
 }
 
 impl CeremonyArchive {
+    /// The messages of a ceremony.
+    pub(crate) fn new(session: [u8; 32], messages: Vec<Vec<u8>>) -> Self {
+        Self { session, messages }
+    }
+
     /// Loads the archive of a data folder; an empty one if there is none.
     ///
     /// # Errors
     /// [`FileError`] if it is damaged.
     pub fn load(data: &DataDir) -> Result<Self, FileError> {
-        let path = data.ceremony_messages();
+        Self::load_from(data.ceremony_messages())
+    }
+
+    /// Loads the messages of the repair that this member helps with, if there is one.
+    ///
+    /// # Errors
+    /// [`FileError`] if they are damaged.
+    pub(crate) fn load_repair(data: &DataDir) -> Result<Self, FileError> {
+        Self::load_from(data.repair_messages())
+    }
+
+    fn load_from(path: PathBuf) -> Result<Self, FileError> {
         match files::read(&path) {
             Err(error) if error.is_missing() => Ok(Self::default()),
             other => borsh::from_slice(&other?).map_err(|error| FileError::Content { path, reason: error.to_string() }),
         }
+    }
+
+    /// Puts it into a data folder.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub(crate) fn save(&self, data: &DataDir) -> Result<(), FileError> {
+        self.save_as(&data.ceremony_messages())
+    }
+
+    pub(super) fn save_as(&self, path: &Path) -> Result<(), FileError> {
+        let bytes = borsh::to_vec(self).map_err(|source| FileError::Write { path: path.to_owned(), source })?;
+        files::replace(path, &bytes, Access::Public)
     }
 
     /// The messages of the ceremony `session`; none if it is another.
@@ -70,10 +102,7 @@ pub(super) fn save_outcome(data: &DataDir, ceremony: &Ceremony, outcome: &Ceremo
 
 /// Puts the messages on the disk for members that come late.
 pub(super) fn save_archive(data: &DataDir, ceremony: &Ceremony) -> Result<(), FileError> {
-    let archive = CeremonyArchive { session: ceremony.session(), messages: ceremony.messages() };
-    let path = data.ceremony_messages();
-    let bytes = borsh::to_vec(&archive).map_err(|source| FileError::Write { path: path.clone(), source })?;
-    files::replace(&path, &bytes, Access::Public)
+    CeremonyArchive::new(ceremony.session(), ceremony.messages()).save(data)
 }
 
 /// Says that the ceremony has failed, and why.

@@ -10,7 +10,9 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{AuditConfig, BitcoindConfig, Config, ConfigFile, Listen, LogConfig, MempoolConfig, VerdictMemory};
+use crate::config::{
+    AuditConfig, BitcoindConfig, Config, ConfigFile, Listen, LogConfig, MempoolConfig, TreasuryConfig, VerdictMemory,
+};
 use crate::files::{self, Access};
 use crate::identity::FederationMember;
 use crate::peers::{CeremonySource, PeerService, Peers};
@@ -20,12 +22,12 @@ use crate::testing::free_addresses;
 const PATIENCE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 
-fn seed_of(member: usize) -> MemberSeed {
+pub(crate) fn seed_of(member: usize) -> MemberSeed {
     MemberSeed::generate(&mut ChaCha20Rng::seed_from_u64(1_000 + u64::try_from(member).unwrap()))
 }
 
 /// Four members with their data folders, before the ceremony.
-struct Members {
+pub(crate) struct Members {
     folders: Vec<TempDir>,
     roster: Roster,
     listen: Vec<SocketAddr>,
@@ -49,11 +51,11 @@ impl Members {
         Self { folders, roster, listen: addresses[..4].to_vec() }
     }
 
-    fn data(&self, member: usize) -> DataDir {
+    pub(crate) fn data(&self, member: usize) -> DataDir {
         DataDir::new(self.folders[member].path())
     }
 
-    fn participant(&self, member: usize) -> Participant {
+    pub(crate) fn participant(&self, member: usize) -> Participant {
         Participant {
             data: self.data(member),
             member: Member::new(NAMES[member], seed_of(member)).unwrap(),
@@ -78,12 +80,13 @@ impl Members {
         Running { runtime, task, seen, stop }
     }
 
-    fn config(&self, member: usize) -> Config {
+    pub(crate) fn config(&self, member: usize) -> Config {
         let file = ConfigFile {
             name: NAMES[member].to_owned(),
             peers: Listen { listen: self.listen[member] },
             api: Listen { listen: self.listen[member] },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:1".to_owned(), cookie_file: "none".into() },
+            treasury: TreasuryConfig::default(),
             audit: AuditConfig::default(),
             elementsd: None,
             fee_address: None,
@@ -92,6 +95,21 @@ impl Members {
             log: LogConfig::default(),
         };
         Config { data: self.data(member), file }
+    }
+
+    /// Members after their ceremony, each with its complete data folder.
+    pub(crate) async fn after_the_ceremony() -> Self {
+        let members = Self::new();
+        let running: Vec<Running> = (0..4).map(|member| members.start(member, 0)).collect();
+        for member in running {
+            member.end().await.unwrap();
+        }
+        for member in 0..4 {
+            let config = members.config(member);
+            files::create(&config.data.seed(), seed_of(member).words().as_bytes(), Access::Secret).unwrap();
+            config.create().unwrap();
+        }
+        members
     }
 
     /// Loads what the ceremony left, as a node would, and checks that the shares make certificates together.
@@ -234,7 +252,7 @@ async fn another_roster_is_not_mixed_with_a_ceremony_that_has_begun() {
 }
 
 /// A running node, as far as late members are concerned.
-struct LateHelp(CeremonyArchive);
+pub(crate) struct LateHelp(pub(crate) CeremonyArchive);
 
 impl PeerService for LateHelp {
     fn body(&self, _height: u32, _hash: &elements::BlockHash) -> Option<Vec<u8>> {

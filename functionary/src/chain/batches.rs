@@ -1,4 +1,5 @@
-//! Peg-out batches of final blocks: our signatures, and those of the others.
+//! Peg-out batches of final blocks: our signatures, and those of the others. For those of the treasury key see
+//! [`super::sessions`].
 //!
 //! Between the final block and our signatures stands the guard ([`super::oversight::BatchGuard`]). A batch goes into the
 //! queue when its block is connected, and after a restart unless we had signed it already; whenever the guard may have
@@ -8,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
+use aquifer_federation::treasury::{BatchPlan, Signed, TreasuryCoin};
 use aquifer_proto::peer::{BatchShare, BatchShareRequest, peer_message::Kind};
 use bitcoin::hashes::Hash as _;
 
@@ -16,6 +17,7 @@ use super::ChainError;
 use super::core::Core;
 use super::oversight::Hold;
 use super::parent::{FinalBatch, PegoutError};
+use crate::peg::messages::write_key_signatures;
 use crate::store::StoreError;
 
 impl Core {
@@ -53,8 +55,10 @@ impl Core {
         Ok(())
     }
 
-    /// Signs what the guard lets pass now, oldest first, and notes why the others wait.
+    /// Signs what the guard lets pass now, oldest first, and notes why the others wait. What it lets pass no more is signed no
+    /// further.
     pub(super) fn sign_released_batches(&mut self) -> Result<(), ChainError> {
+        self.tend_sessions()?;
         if self.unsigned.is_empty() {
             return Ok(());
         }
@@ -72,25 +76,45 @@ impl Core {
         Ok(())
     }
 
-    /// Signs the batch of a final block: the only place where this member signs for the treasury.
+    /// Signs the batch of a final block: the only place where this member signs for the treasury, with its own keys and,
+    /// from here on, in sessions for the treasury key.
     fn sign_batch(&mut self, batch: FinalBatch) -> Result<(), ChainError> {
+        self.sign_with_own_keys(&batch, Signed::Deposits)?;
+        self.open_sessions(batch)
+    }
+
+    /// Records and sends this member's own signatures of a batch that [`Core::sign_batch`] has let in.
+    pub(super) fn sign_with_own_keys(&mut self, batch: &FinalBatch, signed: Signed) -> Result<(), ChainError> {
         let (height, txid) = (batch.height, batch.transaction.compute_txid());
-        let signatures = self.judge.parent.sign_batch(batch, &mut self.signer)?;
+        let signatures = self.judge.parent.sign_batch(batch.clone(), signed, &mut self.signer)?;
         self.broadcast(Kind::BatchShare(batch_share_message(height, txid, signatures)));
         tracing::info!(height, %txid, "signed the peg-out batch");
         Ok(())
     }
 
-    /// After a restart: every batch may still need our signatures, or be followed on Bitcoin.
+    /// Drops batches that are buried on Bitcoin, on disk first: however long the history is, memory holds what is open.
+    pub(super) fn forget_buried_batches(&mut self) -> Result<(), ChainError> {
+        let buried = self.judge.parent.buried_batches();
+        if buried.is_empty() {
+            return Ok(());
+        }
+        self.ledger.bury_batches(&buried)?;
+        let heights: Vec<u32> = buried.iter().map(|batch| batch.height).collect();
+        self.judge.parent.forget_batches(&heights);
+        self.unsigned.retain(|height, _| !heights.contains(height));
+        Ok(())
+    }
+
+    /// After a restart: every batch that is not buried may still need our signatures, or be followed on Bitcoin.
     pub(super) fn resume_batches(&mut self) -> Result<(), ChainError> {
-        let batches = self.judge.ledger.snapshot()?.batches()?;
-        for (height, bytes) in batches {
+        let batches = self.judge.ledger.snapshot()?.open_batches()?;
+        for (height, family, bytes) in batches {
             let batch: bitcoin::Transaction =
                 bitcoin::consensus::deserialize(&bytes).map_err(|error| StoreError::Inconsistent {
                     file: "ledger.db".into(),
                     reason: format!("the batch of block {height}: {error}"),
                 })?;
-            let batch = FinalBatch { height, coins: self.spent_coins(&batch)?, transaction: batch };
+            let batch = FinalBatch { height, family, coins: self.spent_coins(&batch)?, transaction: batch };
             if self.signer.batch(height)?.is_some() && !self.is_stopped(height)? {
                 self.sign_batch(batch)?;
             } else {
@@ -101,7 +125,7 @@ impl Core {
     }
 
     /// Whether not even signatures that were made before an objection are given out.
-    fn is_stopped(&self, height: u32) -> Result<bool, ChainError> {
+    pub(super) fn is_stopped(&self, height: u32) -> Result<bool, ChainError> {
         let hold = self.guard.hold(height)?;
         Ok(matches!(hold, Some(Hold::Stopped { from_height, .. }) if from_height <= height))
     }
@@ -129,15 +153,18 @@ impl Core {
         {
             let txid = bitcoin::Txid::from_byte_array(signed.txid);
             self.send(from, Kind::BatchShare(batch_share_message(height, txid, signed.signatures)));
+            if let Some(signatures) = self.judge.parent.key_signatures(height, &txid) {
+                self.send(from, write_key_signatures(height, &txid, &signatures));
+            }
         }
         Ok(())
     }
 
     /// Asks for the signatures that batches still lack.
     pub(super) fn chase_batches(&mut self) {
-        for (height, txid, missing) in self.judge.parent.unsigned_batches() {
-            for member in missing {
-                let txid = txid.to_byte_array().to_vec().into();
+        for wanted in self.judge.parent.wanted_signatures() {
+            for member in wanted.members.into_iter().filter(|member| *member != self.me) {
+                let (height, txid) = (wanted.height, wanted.txid.to_byte_array().to_vec().into());
                 self.send(member, Kind::BatchShareRequest(BatchShareRequest { height, txid }));
             }
         }

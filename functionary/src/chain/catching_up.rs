@@ -36,6 +36,7 @@ impl Core {
         self.chase_shares()?;
         self.sign_released_batches()?;
         self.chase_batches();
+        self.forget_buried_batches()?;
         let stuck = self.tip.height == self.tip_at_last_tick;
         self.tip_at_last_tick = self.tip.height;
         let ahead = self.peer_heights.iter().filter(|(_, height)| **height > self.tip.height);

@@ -1,6 +1,6 @@
 //! The chain's thread: one event at a time.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aquifer_assets::block::MAX_BLOCK_WEIGHT;
 use aquifer_federation::consensus::{BlockId, ConsensusMessage, Engine, EngineError, Members, Timeouts, VoteSlot};
 use aquifer_federation::federation::Federation;
-use aquifer_federation::keys::{BlsShare, MemberKeys};
+use aquifer_federation::keys::{BlsShare, MemberKeys, TreasuryShare};
 use aquifer_federation::roster::MemberIndex;
 use aquifer_proto::peer::{Hello, PeerMessage, Tip as TipMessage, peer_message::Kind};
 
@@ -17,16 +17,21 @@ use super::host::World;
 use super::judge::{Examined, Judge};
 use super::oversight::BatchGuard;
 use super::parent::FinalBatch;
+use super::sessions::{InSession, start_sessions};
 use super::timers::{Alarm, Timers};
 use super::worker::{Job, Worker};
 use super::{ChainError, Event, Network};
 use crate::peers::PeerEvent;
+use crate::peg::messages::{read_answer, read_offer, read_request};
+use crate::peg::sessions::SessionHost;
 use crate::store::consensus::{ConsensusStore, step_number};
 use crate::store::ledger::{LedgerStore, Tip};
 use crate::store::signer::SignerStore;
 
 /// How often missing shares and blocks are looked for.
 const TICK: Duration = Duration::from_millis(500);
+/// So many alarms are shown, the latest.
+const MAX_ALARMS: usize = 32;
 /// Messages of the next height that are kept until it starts.
 const MAX_EARLY_MESSAGES: usize = 1_024;
 
@@ -36,6 +41,8 @@ pub struct SigningKeys {
     pub member: MemberKeys,
     /// Its share of the certificate key.
     pub bls: BlsShare,
+    /// Its share of the treasury key.
+    pub treasury: TreasuryShare,
 }
 
 /// When heights start, and how long their steps may take.
@@ -59,6 +66,8 @@ pub struct CoreParts {
     pub keys: SigningKeys,
     /// When heights start.
     pub pacing: Pacing,
+    /// After this time without signatures of the treasury key a batch is signed by the script of the members.
+    pub script_after: Duration,
     /// The ledger's writer.
     pub ledger: LedgerStore,
     /// Journal and votes.
@@ -85,7 +94,7 @@ pub struct CoreStatus {
 struct StatusInner {
     round: u32,
     peer_heights: BTreeMap<MemberIndex, u32>,
-    alarm: Option<String>,
+    alarms: VecDeque<String>,
     waiting_batches: BTreeMap<u32, String>,
 }
 
@@ -108,9 +117,9 @@ impl CoreStatus {
         self.read(|inner| inner.peer_heights.get(&member).copied().unwrap_or(0))
     }
 
-    /// What an operator must look at, if anything.
-    pub fn alarm(&self) -> Option<String> {
-        self.read(|inner| inner.alarm.clone())
+    /// What an operator must look at, oldest first.
+    pub fn alarms(&self) -> Vec<String> {
+        self.read(|inner| inner.alarms.iter().cloned().collect())
     }
 
     /// Batches of final blocks that this member has not signed, by height, and what each waits for.
@@ -130,7 +139,13 @@ impl CoreStatus {
     /// Raises an alarm that an operator must look at.
     pub(crate) fn raise(&self, alarm: String) {
         tracing::error!("ALARM: {alarm}");
-        self.update(|inner| inner.alarm = Some(alarm));
+        self.update(|inner| {
+            inner.alarms.retain(|known| *known != alarm);
+            if inner.alarms.len() >= MAX_ALARMS {
+                inner.alarms.pop_front();
+            }
+            inner.alarms.push_back(alarm);
+        });
     }
 }
 
@@ -163,6 +178,7 @@ pub struct Core {
     pub(super) me: MemberIndex,
     pub(super) keys: SigningKeys,
     pub(super) pacing: Pacing,
+    pub(super) script_after: Duration,
     pub(super) ledger: LedgerStore,
     pub(super) signer: SignerStore,
     pub(super) judge: Judge,
@@ -194,18 +210,36 @@ pub struct Core {
     pub(super) tip_at_last_tick: u32,
     /// Batches of final blocks that this member has not signed, by height.
     pub(super) unsigned: BTreeMap<u32, FinalBatch>,
+    /// Batches that the treasury key has still to sign, by height.
+    pub(super) in_session: BTreeMap<u32, InSession>,
+    pub(super) sessions: SessionHost,
 }
 
 impl Core {
     /// Opens the chain where the stores say it stands. `sender` is the other end of `events`.
     pub fn new(parts: CoreParts, sender: SyncSender<Event>, events: Receiver<Event>) -> Result<Self, ChainError> {
-        let CoreParts { federation, me, keys, pacing, ledger, consensus, signer, judge, guard, network, status } =
-            parts;
+        let CoreParts {
+            federation,
+            me,
+            keys,
+            pacing,
+            script_after,
+            ledger,
+            consensus,
+            signer,
+            judge,
+            guard,
+            network,
+            status,
+        } = parts;
+        let mut ledger = ledger;
+        judge.mend_valve(&mut ledger)?;
         let tip = judge.ledger.snapshot()?.tip()?;
         let members = Members::of(&federation.roster);
         let chain = federation.params.genesis_hash().to_byte_array();
         let engine = Engine::new(chain, members.clone(), me, tip.height.saturating_add(1), pacing.timeouts);
-        let worker = Worker::start(judge.clone(), sender).map_err(|_| ChainError::Thread("judge"))?;
+        let worker = Worker::start(judge.clone(), sender.clone()).map_err(|_| ChainError::Thread("judge"))?;
+        let sessions = start_sessions(&federation, &keys.treasury, sender)?;
         let world = World {
             store: consensus,
             network,
@@ -221,6 +255,7 @@ impl Core {
             me,
             keys,
             pacing,
+            script_after,
             ledger,
             signer,
             judge,
@@ -244,6 +279,8 @@ impl Core {
             fetching: None,
             tip_at_last_tick: tip.height,
             unsigned: BTreeMap::new(),
+            in_session: BTreeMap::new(),
+            sessions,
         })
     }
 
@@ -272,6 +309,8 @@ impl Core {
 
     /// Takes up what a crash interrupted: a decided block whose signatures are missing, batches to be signed again.
     fn recover(&mut self) -> Result<(), ChainError> {
+        self.recount()?;
+        self.judge.halts.refresh(&self.judge.valve(&self.judge.ledger.snapshot()?)?)?;
         self.resume_batches()?;
         if let Some(decided) = self.world.store.decided(self.next_height())? {
             tracing::info!(height = decided.height, block = %decided.block, "a decided block waits for its signatures");
@@ -288,8 +327,10 @@ impl Core {
             Event::Body { from, height, block, result } => self.body_arrived(from, height, block, result),
             Event::FinalBlocks { from, result } => self.final_blocks(from, result),
             Event::Work(done) => self.work_done(done.0),
+            Event::Session(effect) => self.session_effect(effect),
             Event::TransactionsWait => self.consider_start(),
             Event::GuardMoved => self.sign_released_batches(),
+            Event::NoticesMoved => self.notices_moved(),
             Event::Stop => Ok(()),
         }
     }
@@ -324,6 +365,9 @@ impl Core {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         self.send(member, Kind::Hello(hello));
+        for notice in self.judge.halts.pool() {
+            self.send(member, Kind::Notice(notice.to_bytes().into()));
+        }
         // What the next block would hold. More would only crowd its queue; this member proposes the rest in its turn.
         for candidate in self.judge.mempool.candidates(MAX_BLOCK_WEIGHT) {
             self.send(member, Kind::Transaction(elements::encode::serialize(&*candidate.transaction).into()));
@@ -357,6 +401,13 @@ impl Core {
             Some(Kind::HeaderShareRequest(request)) => self.header_share_wanted(from, request.height),
             Some(Kind::BatchShare(share)) => self.batch_share(from, &share),
             Some(Kind::BatchShareRequest(request)) => self.batch_share_wanted(from, request.height),
+            Some(Kind::SigningOffer(offer)) => self.session_message(from, read_offer(self.me, &offer)),
+            Some(Kind::SigningRequest(request)) => {
+                self.session_message(from, read_request(from, self.federation.threshold(), &request))
+            }
+            Some(Kind::SigningAnswer(answer)) => self.session_message(from, read_answer(self.me, &answer)),
+            Some(Kind::KeySignatures(signatures)) => self.key_signatures(from, &signatures),
+            Some(Kind::Notice(bytes)) => self.notice(from, &bytes),
             Some(Kind::Tip(tip)) => self.peer_tip(from, tip.height),
             // Transactions are verified elsewhere and reach this thread through the mempool.
             Some(Kind::Transaction(_)) | None => Ok(()),
@@ -455,7 +506,7 @@ impl Core {
         }
         let since = self.tip_since.elapsed();
         let joined = self.early.iter().any(|(_, message)| message.height() == height);
-        let work = joined || !self.judge.mempool.is_empty();
+        let work = joined || !self.judge.mempool.is_empty() || !self.judge.halts.is_empty();
         let due = if work { self.pacing.min_spacing } else { self.pacing.idle_interval };
         match due.checked_sub(since).filter(|left| !left.is_zero()) {
             Some(left) => {

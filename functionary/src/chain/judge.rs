@@ -4,21 +4,24 @@
 //! that a deposit is not deep enough in its eyes: the member then gives no verdict, asks again while the round lasts, and
 //! lets the round's time-out vote for it. So a lagging parent stalls and never invalidates.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use aquifer_assets::block::{
-    BlockError, Certificate, CertificateError, CertificateKey, ChainTip, MAX_BLOCK_WEIGHT, Template, build_block,
-    check_block_signatures, check_block_with, check_federation_policy,
+    BlockError, Certificate, CertificateError, CertificateKey, ChainTip, check_block_signatures, check_block_with,
+    check_federation_policy,
 };
 use aquifer_assets::chain::{ChainParams, Federation};
+use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::primitives::Transaction;
-use aquifer_assets::state::{ChainView as _, DynafedEntries, Effects, ViewError};
-use aquifer_assets::transaction::fee_in;
+use aquifer_assets::state::{ChainView as _, Effects, ViewError};
 use aquifer_federation::consensus::BlockId;
+use aquifer_federation::roster::Roster;
 use aquifer_federation::treasury::{
-    BatchPlan, CommitmentError, FeeRateBounds, Holdings, Treasury, batch_commitment, check_batch, find_batch_commitment,
+    BatchError, BatchPlan, CommitmentError, FeeRateBounds, Holdings, Treasury, TreasuryCoin, check_batch,
+    check_replacement, find_batch_commitment,
 };
+use aquifer_federation::valve::{NoticeError, Valve};
 use aquifer_proto::peer::FinalBlock;
 use elements::{BlockHeader, Script, Txid};
 
@@ -26,12 +29,11 @@ use super::Clock;
 use super::body::{Body, BodyError};
 use super::oversight::SecondOpinion;
 use super::parent::{BatchVerdict, DepthVerdict, ParentChain};
+use super::valve::Queue;
+use crate::halt::HaltDesk;
 use crate::mempool::Mempool;
 use crate::store::StoreError;
 use crate::store::ledger::{LedgerReader, LedgerStore, NewBlock, Snapshot, Tip};
-
-/// Weight kept free for the coinbase, the header and its signatures, in weight units.
-const RESERVED_WEIGHT: u64 = 40_000;
 
 /// Why a proposed block is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +72,9 @@ pub enum BadBlock {
     /// The coinbase's commitment is malformed.
     #[error("{0}")]
     Commitment(#[from] CommitmentError),
+    /// A notice to halt or to resume that must not stand there.
+    #[error("{0}")]
+    Notice(#[from] NoticeError),
     /// The batch is not what it should be.
     #[error("its peg-out batch is wrong: {0}")]
     Batch(String),
@@ -102,6 +107,8 @@ pub struct Examined {
 pub struct Judge {
     /// The chain's parameters.
     pub params: Arc<ChainParams>,
+    /// The members, and how far the valve opens for them.
+    pub roster: Arc<Roster>,
     /// What the members hold the bitcoin with.
     pub treasury: Arc<Treasury>,
     /// The final chain.
@@ -116,6 +123,8 @@ pub struct Judge {
     pub fee_script: Script,
     /// Another implementation that must agree before this member votes, if there is one.
     pub opinion: Option<Arc<dyn SecondOpinion>>,
+    /// Whether this member has halted peg-outs, and what members have said that no block has carried.
+    pub halts: Arc<HaltDesk>,
 }
 
 /// How much to ask: of Bitcoin, and of what the federation signs beyond what the chain allows.
@@ -131,7 +140,7 @@ fn chain_tip(tip: &Tip) -> ChainTip {
     ChainTip { height: tip.height, hash: tip.hash, median_time_past: tip.median_time_past }
 }
 
-fn unreadable(error: ViewError) -> StoreError {
+pub(super) fn unreadable(error: ViewError) -> StoreError {
     StoreError::Inconsistent { file: "ledger.db".into(), reason: error.0 }
 }
 
@@ -143,66 +152,10 @@ impl Judge {
         snapshot.federation(&self.params, height).map_err(unreadable)
     }
 
-    /// A block to propose on the current tip, already checked, or `None` if the state cannot be read.
-    pub fn build(&self) -> Result<Examined, StoreError> {
-        let snapshot = self.ledger.snapshot()?;
-        let tip = snapshot.tip()?;
-        let batch = self.parent.propose_batch(&snapshot.treasury_coins()?, &snapshot.waiting_pegouts()?);
-        let federation = snapshot.federation(&self.params, tip.height.saturating_add(1)).map_err(unreadable)?;
-        let mut transactions = self.transactions();
-        for _ in 0..2 {
-            let body = self.assemble(&tip, &federation, transactions, batch.as_ref());
-            match self.check(&tip, &body, &snapshot) {
-                Ok(effects) => return Ok(Examined { body, effects, batch }),
-                Err(error) => {
-                    tracing::warn!(%error, "what waits does not make a valid block: verifying it again");
-                    for (txid, reason) in self.mempool.verify_again()? {
-                        tracing::warn!(%txid, %reason, "dropped from the mempool");
-                    }
-                    transactions = self.transactions();
-                }
-            }
-        }
-        // Nothing that waits may stop the chain: an empty block is always valid.
-        let body = self.assemble(&tip, &federation, Vec::new(), batch.as_ref());
-        let effects = self.check(&tip, &body, &snapshot).map_err(|error| StoreError::Inconsistent {
-            file: "ledger.db".into(),
-            reason: format!("an empty block on it is not valid: {error}"),
-        })?;
-        Ok(Examined { body, effects, batch })
-    }
-
     /// The rules of the ledger. What the mempool has verified is not verified again.
-    fn check(&self, tip: &Tip, body: &Body, snapshot: &Snapshot<'_>) -> Result<Effects, BlockError> {
+    pub(super) fn check(&self, tip: &Tip, body: &Body, snapshot: &Snapshot<'_>) -> Result<Effects, BlockError> {
         let (tip, now) = (chain_tip(tip), self.clock.now());
         check_block_with(&self.params, &tip, &body.block, snapshot, now, self.mempool.verdicts())
-    }
-
-    fn transactions(&self) -> Vec<Transaction> {
-        let candidates = self.mempool.candidates(MAX_BLOCK_WEIGHT.saturating_sub(RESERVED_WEIGHT));
-        candidates.into_iter().map(|candidate| Arc::unwrap_or_clone(candidate.transaction)).collect()
-    }
-
-    fn assemble(
-        &self,
-        tip: &Tip,
-        federation: &Federation,
-        transactions: Vec<Transaction>,
-        batch: Option<&BatchPlan>,
-    ) -> Body {
-        let policy_asset = self.params.pegged_asset();
-        let fee = transactions.iter().fold(0u64, |sum, tx| sum.saturating_add(fee_in(tx, policy_asset)));
-        let template = Template {
-            height: tip.height.saturating_add(1),
-            previous: tip.hash,
-            dynafed: DynafedEntries { current: federation.entry(), ..DynafedEntries::default() },
-            time: self.clock.now().max(tip.median_time_past.saturating_add(1)),
-            transactions,
-            fees: BTreeMap::from([(policy_asset, fee)]),
-            fee_script: self.fee_script.clone(),
-            commitments: batch.map(|batch| batch_commitment(&batch.transaction.compute_txid())).into_iter().collect(),
-        };
-        Body { block: build_block(&self.params, template), batch: batch.map(|batch| batch.transaction.clone()) }
     }
 
     /// Judges a proposed body for the block `wanted`.
@@ -257,13 +210,19 @@ impl Judge {
         let Examined { body: Body { block, .. }, effects, batch } = examined;
         let BlockHeader { height, time, .. } = block.header;
         // BIP 113: this block and the ten before it.
-        let mut times = self.ledger.snapshot()?.latest_times(10)?;
+        let snapshot = self.ledger.snapshot()?;
+        let mut times = snapshot.latest_times(10)?;
         times.push(time);
         times.sort_unstable();
         let median_time_past = times.get(times.len() / 2).copied().unwrap_or(time);
+        let valve = self.valve_after(&snapshot, block, median_time_past, effects, batch.as_ref())?;
+        drop(snapshot);
+        let saved = valve.save();
         let txids: Vec<Txid> = block.txdata.iter().map(Transaction::txid).collect();
-        let new = NewBlock { block, height, median_time_past, effects, certificate, batch: batch.as_ref() };
+        let (batch, valve_state) = (batch.as_ref(), Some(saved.as_slice()));
+        let new = NewBlock { block, height, median_time_past, effects, certificate, batch, valve: valve_state };
         self.mempool.connect(&txids, effects, || ledger.connect(&new))?;
+        self.halts.refresh(&valve)?;
         Ok(Tip { height, hash: block.block_hash(), time, median_time_past })
     }
 
@@ -299,16 +258,12 @@ impl Judge {
             Err(verdict) => return Ok(verdict),
         };
         if scrutiny == Scrutiny::Full
-            && let Err(reason) = self.second_opinion(&body)
+            && let Some(opinion) = &self.opinion
+            && let Err(doubt) = opinion.on_proposal(&body.block)
         {
-            return Ok(Verdict::NotNow(reason));
+            return Ok(Verdict::NotNow(doubt.to_string()));
         }
         Ok(Verdict::Valid(Box::new(Examined { body, effects, batch })))
-    }
-
-    /// Asks the other implementation, if there is one; the error is why this member shall not vote for the block now.
-    pub(super) fn second_opinion(&self, body: &Body) -> Result<(), String> {
-        self.opinion.as_ref().map_or(Ok(()), |opinion| opinion.on_proposal(&body.block))
     }
 
     fn examine_batch(
@@ -322,28 +277,67 @@ impl Judge {
             Some(Err(error)) => return Ok(Err(Verdict::Invalid(error.into()))),
             None => None,
         };
+        let mut valve = self.valve(snapshot)?;
+        if scrutiny == Scrutiny::Full {
+            valve = match Self::notices_of(&body.block, &valve) {
+                Ok(notices) => valve.after_notices(&notices),
+                Err(error) => return Ok(Err(Verdict::Invalid(error.into()))),
+            };
+        }
         let given = body.batch.as_ref().map(bitcoin::Transaction::compute_txid);
         if committed != given {
             return Ok(Err(Verdict::Invalid(BadBlock::BatchCommitment { committed, given })));
         }
         let Some(batch) = &body.batch else { return Ok(Ok(None)) };
-        let (coins, waiting) = (snapshot.treasury_coins()?, snapshot.waiting_pegouts()?);
+        let spent = batch.input.first().map(|input| input.previous_output);
+        let family = spent.map_or(Ok(None), |spent| snapshot.family_spending(&spent))?;
+        let queue = match &family {
+            Some(family) => self.queue_with(snapshot, family)?,
+            None => self.queue(snapshot)?,
+        };
         Ok(match scrutiny {
-            Scrutiny::Full => match self.parent.judge_batch(batch, &coins, &waiting) {
-                BatchVerdict::Good(plan) => Ok(Some(*plan)),
-                BatchVerdict::Bad(reason) => Err(Verdict::Invalid(BadBlock::Batch(reason))),
-                BatchVerdict::Unknown(reason) => Err(Verdict::NotNow(reason)),
-            },
-            Scrutiny::ChainOnly => {
-                // Only the coins it spends: whether others could have been spent was for those to judge who voted.
-                let spent = batch.input.iter().map(|input| input.previous_output).collect::<HashSet<_>>();
-                let at_hand: Vec<_> = coins.iter().filter(|coin| spent.contains(&coin.outpoint)).cloned().collect();
-                let holdings = Holdings::from(&coins).restricted_to(&at_hand);
-                match check_batch(&self.treasury, holdings, &waiting, batch, &FeeRateBounds::HARD_LIMITS) {
-                    Ok(plan) => Ok(Some(plan)),
-                    Err(error) => Err(Verdict::Invalid(BadBlock::Batch(error.to_string()))),
+            Scrutiny::Full => {
+                let verdict = match &family {
+                    Some(family) => self.parent.judge_replacement(batch, family),
+                    None => self.parent.judge_batch(batch, &snapshot.treasury_coins()?, &queue.all()),
+                };
+                match verdict {
+                    BatchVerdict::Good(plan) => self.judge_plan(&queue, &valve, *plan).map(Some),
+                    BatchVerdict::Bad(reason) => Err(Verdict::Invalid(BadBlock::Batch(reason))),
+                    BatchVerdict::Unknown(reason) => Err(Verdict::NotNow(reason)),
                 }
             }
+            Scrutiny::ChainOnly => {
+                let checked = match &family {
+                    Some(family) => check_replacement(&self.treasury, family, batch, &FeeRateBounds::HARD_LIMITS),
+                    None => self.check_fresh(batch, &snapshot.treasury_coins()?, &queue.all()),
+                };
+                checked.map(Some).map_err(|error| Verdict::Invalid(BadBlock::Batch(error.to_string())))
+            }
         })
+    }
+
+    /// Only with the coins that it spends: whether others could have been spent was for those to judge who voted.
+    fn check_fresh(
+        &self,
+        batch: &bitcoin::Transaction,
+        coins: &[TreasuryCoin],
+        waiting: &[PegoutRequest],
+    ) -> Result<BatchPlan, BatchError> {
+        let spent: HashSet<_> = batch.input.iter().map(|input| input.previous_output).collect();
+        let at_hand: Vec<_> = coins.iter().filter(|coin| spent.contains(&coin.outpoint)).cloned().collect();
+        let holdings = Holdings::from(coins).restricted_to(&at_hand);
+        check_batch(&self.treasury, holdings, waiting, batch, &FeeRateBounds::HARD_LIMITS)
+    }
+
+    /// Whether a batch may stand in the next block: the valve decides, and this member if it has halted peg-outs.
+    fn judge_plan(&self, queue: &Queue, valve: &Valve, plan: BatchPlan) -> Result<BatchPlan, Verdict> {
+        if let Err(reason) = queue.check(valve, &plan) {
+            return Err(Verdict::Invalid(BadBlock::Batch(reason)));
+        }
+        match self.halts.hold() {
+            None => Ok(plan),
+            Some(reason) => Err(Verdict::NotNow(format!("this member has halted peg-outs: {reason}"))),
+        }
     }
 }

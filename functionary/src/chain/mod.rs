@@ -14,22 +14,26 @@
 //! * a header is signed only when its block is decided, the decision is durable, and no other header was signed at that
 //!   height ([`crate::store::signer`]);
 //! * a batch is signed only when its block is final (connected, with k header signatures and a certificate) and the guard
-//!   lets it pass: the member's auditors and, where there is one, its elementsd;
+//!   lets it pass: the member's auditors, where there is one its elementsd, and its own halt;
 //! * a member that was restored from a backup does not vote at or below the latest slot its peers saw it sign in;
 //! * any failure of a store stops the member, before anything that depended on the write is sent.
 
 mod batches;
 pub mod body;
+mod building;
 mod catching_up;
 mod core;
 mod finality;
+mod halting;
 mod host;
 pub mod judge;
 pub mod oversight;
 pub mod parent;
 mod proposals;
+mod sessions;
 mod signing;
 mod timers;
+mod valve;
 mod worker;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -98,10 +102,14 @@ pub enum Event {
     },
     /// A block was built or judged.
     Work(WorkDone),
+    /// Signing with the treasury key has come further.
+    Session(crate::peg::sessions::SessionEffect),
     /// Transactions wait.
     TransactionsWait,
     /// Auditors or the second opinion have come further: batches that wait may be signed.
     GuardMoved,
+    /// This member has halted or resumed peg-outs, or notices wait to be passed on.
+    NoticesMoved,
     /// The member shuts down: nothing is lost at any point, so this is at once.
     Stop,
 }
@@ -144,6 +152,9 @@ pub enum ChainError {
     /// A batch could not be signed or kept.
     #[error("{0}")]
     Pegout(#[from] crate::peg::PegoutError),
+    /// The coins of a batch are not those that it spends.
+    #[error("{0}")]
+    Signing(#[from] aquifer_federation::treasury::SigningError),
     /// A thread of the node ended.
     #[error("the {0} thread ended unexpectedly")]
     Thread(&'static str),

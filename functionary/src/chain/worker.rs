@@ -58,11 +58,9 @@ impl Worker {
 fn work(judge: &Judge, queue: &Receiver<Job>, events: &std::sync::mpsc::SyncSender<Event>) {
     while let Ok(job) = queue.recv() {
         let done = match job {
-            Job::Build { height, round } => match judge.build() {
-                Ok(examined) => match judge.second_opinion(&examined.body) {
-                    Ok(()) => Done::Built { height, round, result: Ok(Box::new(examined)) },
-                    Err(reason) => Done::Withheld { height, reason },
-                },
+            Job::Build { height, round } => match judge.build_agreed() {
+                Ok(Ok(examined)) => Done::Built { height, round, result: Ok(Box::new(examined)) },
+                Ok(Err(reason)) => Done::Withheld { height, reason },
                 Err(error) => Done::Built { height, round, result: Err(error) },
             },
             Job::Judge { height, block, body } => {

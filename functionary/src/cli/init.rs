@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::{CliError, Output};
 use crate::config::{
-    AuditConfig, BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig, VerdictMemory,
+    AuditConfig, BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig, TreasuryConfig,
+    VerdictMemory,
 };
 use crate::files::{self, Access, FileError};
 use crate::identity::Member;
@@ -37,41 +38,13 @@ pub(super) struct Arguments {
     /// Where wallets reach it.
     #[arg(long, value_name = "HOST:PORT")]
     api_address: String,
-    /// Where it listens for members, if that differs [default: the peer address, or its port on all interfaces].
-    #[arg(long, value_name = "IP:PORT")]
-    peer_listen: Option<SocketAddr>,
-    /// Where it listens for wallets, if that differs [default: the API address, or its port on all interfaces].
-    #[arg(long, value_name = "IP:PORT")]
-    api_listen: Option<SocketAddr>,
-    /// The RPC service of the member's own bitcoind.
-    #[arg(long, value_name = "URL")]
-    bitcoind_url: String,
-    /// The cookie file of that bitcoind.
-    #[arg(long, value_name = "FILE")]
-    bitcoind_cookie: PathBuf,
-    /// The key of an auditor of this member, as `aquiferd auditor init` prints it; may be given several times.
-    #[arg(long = "auditor", value_name = "KEY")]
-    auditors: Vec<XOnlyPublicKey>,
+    #[command(flatten)]
+    node: NodeArguments,
 }
 
 impl Arguments {
     pub(super) fn run(self, data: DataDir) -> Result<Output, CliError> {
-        check_url(&self.bitcoind_url)?;
-        let cookie_file = std::path::absolute(&self.bitcoind_cookie).map_err(|error| {
-            CliError::Failed(format!("the cookie file {} has no full path: {error}", self.bitcoind_cookie.display()))
-        })?;
-        let file = ConfigFile {
-            name: self.name.clone(),
-            peers: Listen { listen: listen(self.peer_listen, &self.peer_address)? },
-            api: Listen { listen: listen(self.api_listen, &self.api_address)? },
-            bitcoind: BitcoindConfig { url: self.bitcoind_url, cookie_file },
-            audit: AuditConfig { keys: self.auditors, ..AuditConfig::default() },
-            elementsd: None,
-            fee_address: None,
-            verdicts: VerdictMemory::default(),
-            mempool: MempoolConfig::default(),
-            log: LogConfig::default(),
-        };
+        let file = self.node.config_file(&self.name, &self.peer_address, &self.api_address)?;
         data.make()?;
         let _lock = data.lock()?;
         for path in [data.config(), data.card(), data.federation()] {
@@ -119,6 +92,54 @@ impl Arguments {
             "seed_is_new": seed_is_new,
         });
         Ok(Output { text, json })
+    }
+}
+
+/// What belongs to a member's machine rather than to its card.
+#[derive(Debug, clap::Args)]
+pub(super) struct NodeArguments {
+    /// Where it listens for members, if that differs [default: the peer address, or its port on all interfaces].
+    #[arg(long, value_name = "IP:PORT")]
+    pub(super) peer_listen: Option<SocketAddr>,
+    /// Where it listens for wallets, if that differs [default: the API address, or its port on all interfaces].
+    #[arg(long, value_name = "IP:PORT")]
+    pub(super) api_listen: Option<SocketAddr>,
+    /// The RPC service of the member's own bitcoind.
+    #[arg(long, value_name = "URL")]
+    pub(super) bitcoind_url: String,
+    /// The cookie file of that bitcoind.
+    #[arg(long, value_name = "FILE")]
+    pub(super) bitcoind_cookie: PathBuf,
+    /// The key of an auditor of this member, as `aquiferd auditor init` prints it; may be given several times.
+    #[arg(long = "auditor", value_name = "KEY")]
+    pub(super) auditors: Vec<XOnlyPublicKey>,
+}
+
+impl NodeArguments {
+    /// The configuration of the member with this name and these public addresses.
+    pub(super) fn config_file(
+        &self,
+        name: &str,
+        peer_address: &str,
+        api_address: &str,
+    ) -> Result<ConfigFile, CliError> {
+        check_url(&self.bitcoind_url)?;
+        let cookie_file = std::path::absolute(&self.bitcoind_cookie).map_err(|error| {
+            CliError::Failed(format!("the cookie file {} has no full path: {error}", self.bitcoind_cookie.display()))
+        })?;
+        Ok(ConfigFile {
+            name: name.to_owned(),
+            peers: Listen { listen: listen(self.peer_listen, peer_address)? },
+            api: Listen { listen: listen(self.api_listen, api_address)? },
+            bitcoind: BitcoindConfig { url: self.bitcoind_url.clone(), cookie_file },
+            treasury: TreasuryConfig::default(),
+            audit: AuditConfig { keys: self.auditors.clone(), ..AuditConfig::default() },
+            elementsd: None,
+            fee_address: None,
+            verdicts: VerdictMemory::default(),
+            mempool: MempoolConfig::default(),
+            log: LogConfig::default(),
+        })
     }
 }
 

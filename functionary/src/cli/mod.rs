@@ -4,13 +4,18 @@
 //! to standard error. Exit code 0: done, 1: failed, 2: wrong usage. Secrets are never arguments.
 
 mod auditor;
+mod backup;
 mod ceremony;
 mod dismiss;
 mod elements_conf;
+mod halt;
 mod init;
+mod repair;
+mod restore;
 mod roster;
 mod run;
 mod status;
+mod valve;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +64,11 @@ enum Command {
     Ceremony(ceremony::Arguments),
     Run(run::Arguments),
     Status(status::Arguments),
+    Halt(halt::HaltArguments),
+    Resume(halt::ResumeArguments),
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
+    Repair(repair::Arguments),
     Auditor(auditor::Arguments),
     #[command(name = "dismiss-objection")]
     DismissObjection(dismiss::Arguments),
@@ -80,6 +90,12 @@ pub enum CliError {
     /// The ceremony has failed.
     #[error(transparent)]
     Ceremony(#[from] crate::ceremony::RunError),
+    /// A repair has failed.
+    #[error(transparent)]
+    Repair(#[from] crate::ceremony::repair::RepairRunError),
+    /// A backup could not be made or used.
+    #[error(transparent)]
+    Backup(#[from] crate::backup::BackupError),
     /// Anything else, in words.
     #[error("{0}")]
     Failed(String),
@@ -142,12 +158,24 @@ impl Arguments {
                 logging.start(None, "error")?;
                 arguments.run(&load()?)
             }
+            Command::Backup(arguments) => arguments.run(&load()?),
+            Command::Restore(arguments) => {
+                logging.start(None, "error")?;
+                arguments.run(&data()?)
+            }
+            Command::Repair(arguments) => {
+                let config = load()?;
+                logging.start(None, "warn")?;
+                arguments.run(&config, if json { repair::Shown::Nothing } else { repair::Shown::Progress })
+            }
             Command::Auditor(arguments) => {
                 logging.start(None, "info")?;
                 // Never the folder of a member by default: the auditor shares nothing with it.
                 let data = folder(".aquifer-auditor")?;
                 arguments.run(data, if json { auditor::Shown::Log } else { auditor::Shown::Progress })
             }
+            Command::Halt(arguments) => arguments.run(&load()?),
+            Command::Resume(arguments) => arguments.run(&load()?),
             Command::DismissObjection(arguments) => arguments.run(&load()?),
             Command::ElementsConf(arguments) => arguments.run(load),
         }

@@ -10,15 +10,15 @@ use aquifer_proto::ledger::{
 };
 use elements::{AssetId, BlockHash};
 use serde_json::json;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
-use super::{CliError, Output, block_on};
+use super::{CliError, Output, block_on, valve};
 use crate::config::Config;
 use crate::files;
 use crate::peers::{chain, pinned_client};
 
 /// How long to wait for the node.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Show height, peers, auditors, mempool, parent chain, supply and reserve of the running node.
 #[derive(Debug, clap::Args)]
@@ -27,9 +27,8 @@ pub(super) struct Arguments {}
 
 impl Arguments {
     pub(super) fn run(self, config: &Config) -> Result<Output, CliError> {
-        let card: MemberCard = files::read_json(&config.data.card())?;
         let address = reachable(config.file.api.listen);
-        let (info, supply) = block_on(async { tokio::time::timeout(PATIENCE, ask(address, &card)).await })?
+        let (info, supply) = block_on(async { tokio::time::timeout(PATIENCE, ask(config)).await })?
             .map_err(|_| CliError::Failed(format!("the node at {address} does not answer within {PATIENCE:?}")))??;
         describe(&info, &supply)
     }
@@ -45,20 +44,27 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn ask(address: SocketAddr, card: &MemberCard) -> Result<(Info, Supply), CliError> {
+/// A connection with the running node of this data folder.
+pub(super) async fn connect(config: &Config) -> Result<Channel, CliError> {
+    let card: MemberCard = files::read_json(&config.data.card())?;
+    let address = reachable(config.file.api.listen);
     let unreachable = |error: tonic::transport::Error| {
         CliError::Failed(format!("cannot reach the node at {address}: {}; is `aquiferd run` running?", chain(&error)))
     };
     let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(unreachable)?;
     let endpoint = endpoint.tls_config(pinned_client(&card.name, &card.tls_certificate)).map_err(unreachable)?;
-    let mut client = LedgerClient::new(endpoint.connect().await.map_err(unreachable)?);
+    endpoint.connect().await.map_err(unreachable)
+}
+
+async fn ask(config: &Config) -> Result<(Info, Supply), CliError> {
+    let mut client = LedgerClient::new(connect(config).await?);
     let failed = |status: tonic::Status| CliError::Failed(format!("the node refuses: {}", status.message()));
     let info = client.get_info(GetInfoRequest {}).await.map_err(failed)?.into_inner();
     let supply = client.get_supply(GetSupplyRequest {}).await.map_err(failed)?.into_inner();
     Ok((info, supply))
 }
 
-fn hash(bytes: &[u8]) -> Result<[u8; 32], CliError> {
+pub(super) fn hash(bytes: &[u8]) -> Result<[u8; 32], CliError> {
     let wrong = |_| CliError::Failed("the node sends a hash that is not 32 bytes long".to_owned());
     <[u8; 32]>::try_from(bytes).map_err(wrong)
 }
@@ -87,8 +93,13 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
     };
     // Writing to a string cannot fail.
     let _ = writeln!(text, "Parent   {parent}");
+    for alarm in &info.alarms {
+        let _ = writeln!(text, "ALARM    {alarm}");
+    }
     let oversight = info.oversight.clone().unwrap_or_default();
     text.push_str(&oversight_text(&oversight));
+    let valve = info.valve.clone().unwrap_or_default();
+    text.push_str(&valve::text(&valve)?);
     for peer in &info.peers {
         let state = if peer.connected { "connected" } else { "away" };
         let _ = writeln!(text, "Peer     {:<16} {state:<10} height {}", peer.name, peer.height);
@@ -96,14 +107,16 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
     let _ = write!(
         text,
         "Supply   {} sat pegged in, {} sat pegged out, {} sat burned\n\
-         Reserve  {} sat in {} coins; {} sat of peg-outs to pay\n\
+         Reserve  {} sat in {} coins, difference {} sat; {} sat of peg-outs to pay, {} sat in flight\n\
          Assets   {} beside the pegged one",
         reserve.pegged_in_sat,
         reserve.pegged_out_sat,
         reserve.burned_sat,
         reserve.coins_sat,
         reserve.coins,
+        reserve.difference_sat,
         reserve.pending_pegouts_sat,
+        reserve.in_flight_sat,
         supply.assets.iter().filter(|asset| asset.asset != info.pegged_asset).count(),
     );
     let peers: Vec<_> = info
@@ -119,6 +132,7 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
                 "asset": AssetId::from_byte_array(hash(&asset.asset)?),
                 "issued_sat": asset.issued_sat,
                 "removed_sat": asset.removed_sat,
+                "burned_sat": asset.burned_sat,
                 "blinded_issuances": asset.blinded_issuances,
             }))
         })
@@ -136,11 +150,13 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
         "min_fee_rate_sat_per_kvb": info.min_fee_rate_sat_per_kvb,
         "parent_height": info.parent_height,
         "parent_problem": info.parent_problem,
+        "alarms": info.alarms,
         "peers": peers,
         "auditors_required": oversight.auditors_required,
         "auditors": oversight.auditors.iter().map(auditor_json).collect::<Result<Vec<_>, _>>()?,
         "elementsd": oversight.elementsd.as_ref().map(elementsd_json),
         "waiting_batches": waiting_json(&oversight),
+        "valve": valve::json(&valve)?,
         "supply": { "height": supply.height, "assets": assets? },
         "reserve": reserve_json(&reserve),
     });
@@ -217,5 +233,8 @@ fn reserve_json(reserve: &Reserve) -> serde_json::Value {
         "coins_sat": reserve.coins_sat,
         "coins": reserve.coins,
         "pending_pegouts_sat": reserve.pending_pegouts_sat,
+        "in_flight_sat": reserve.in_flight_sat,
+        "owed_sat": reserve.owed_sat,
+        "difference_sat": reserve.difference_sat,
     })
 }

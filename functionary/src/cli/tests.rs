@@ -155,7 +155,7 @@ fn status_tells_what_the_running_node_says() {
     let identity = crate::identity::Member::load(&Config::load(data).unwrap()).unwrap().tls;
     let api = runtime.block_on(crate::api::Api::bind(listen)).unwrap();
     let (ledger, desk) = (crate::api::tests::ledger(), crate::api::tests::desk());
-    runtime.spawn(async move { api.serve(&identity, ledger, desk, CancellationToken::new()).await });
+    runtime.spawn(async move { api.serve(&identity, ledger, desk, None, CancellationToken::new()).await });
     let status = run(&["--data-dir", folder_text, "--log", "error", "status"]).unwrap();
     assert_eq!(status.json["height"], 4);
     assert_eq!(status.json["tip_hash"], "03".repeat(32));

@@ -4,6 +4,7 @@ use aquifer_assets::state::ViewError;
 use aquifer_assets::transaction::{Outlook, TxError};
 use elements::{OutPoint, Txid};
 
+use super::pegouts::UnpayablePegout;
 use super::policy::NonStandard;
 use super::replacement::ReplacementError;
 use crate::store::StoreError;
@@ -59,6 +60,9 @@ pub enum MempoolError {
     /// It is valid, and not of a form that is relayed.
     #[error("{0}")]
     NonStandard(#[from] NonStandard),
+    /// It pegs out what this federation would never pay; nothing is burned yet.
+    #[error("{0}")]
+    Pegout(#[from] UnpayablePegout),
     /// Another waiting transaction spends the same, and has not said that it may be replaced.
     #[error(
         "input {vin} spends {what}, which the waiting transaction {by} already spends without offering to be replaced: \
@@ -156,6 +160,9 @@ pub enum MempoolError {
         /// What is allowed, in seconds.
         most_s: u32,
     },
+    /// This member finds it valid, and the other implementation that it asks does not.
+    #[error("another implementation refuses it: {0}")]
+    Objection(String),
     /// The ledger could not be read.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -167,6 +174,7 @@ impl MempoolError {
         match self {
             MempoolError::Invalid(error) => error.name(),
             MempoolError::NonStandard(error) => error.name(),
+            MempoolError::Pegout(error) => error.name(),
             MempoolError::Conflict { what: Contested::Output(_), .. } => "mempool-conflict",
             MempoolError::Conflict { what: Contested::Deposit(_), .. } => "mempool-claim-conflict",
             MempoolError::Replacement(error) => error.name(),
@@ -178,6 +186,7 @@ impl MempoolError {
             MempoolError::ParentUnavailable { .. } => "parent-unavailable",
             MempoolError::Full { .. } => "mempool-full",
             MempoolError::Expired { .. } => "mempool-expired",
+            MempoolError::Objection(_) => "second-opinion",
             MempoolError::Store(_) => "store",
         }
     }
@@ -200,6 +209,7 @@ impl MempoolError {
     pub fn is_temporary(&self) -> bool {
         match self {
             MempoolError::Invalid(error) => matches!(error.outlook(), Outlook::MissingInput | Outlook::NotYet),
+            MempoolError::Pegout(error) => error.is_temporary(),
             MempoolError::FeeTooLow { .. } | MempoolError::NonStandard(_) | MempoolError::Replacement(_) => false,
             _ => true,
         }

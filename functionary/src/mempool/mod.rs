@@ -14,7 +14,9 @@
 mod error;
 mod eviction;
 pub mod keeper;
+mod objections;
 mod packages;
+mod pegouts;
 mod policy;
 mod pool;
 mod replacement;
@@ -39,6 +41,7 @@ use crate::chain::parent::{DepthVerdict, ParentChain};
 use crate::chain::{Clock, SystemClock};
 use crate::store::StoreError;
 use crate::store::ledger::{LedgerReader, Snapshot, Tip};
+use objections::Objections;
 use pool::{Entry, Pool, Verified};
 use replacement::Replacement;
 use view::PoolView;
@@ -48,6 +51,7 @@ use crate::verdicts::Verdicts;
 pub use error::{Contested, MempoolError, PackageLimit};
 pub use eviction::Limits;
 pub use packages::{MAX_ANCESTOR_VSIZE, MAX_ANCESTORS, MAX_DESCENDANT_VSIZE, MAX_DESCENDANTS};
+pub use pegouts::{PegoutPolicy, UnpayablePegout};
 pub use policy::{
     DUST_FEE_RATE_SAT_PER_KVB, INCREMENTAL_FEE_RATE_SAT_PER_KVB, MAX_SCRIPT_SIG_SIZE, MAX_SIGOP_COST,
     MAX_TRANSACTION_WEIGHT, MIN_BASE_SIZE, MIN_FEE_RATE_SAT_PER_KVB, NonStandard,
@@ -85,7 +89,9 @@ pub struct Mempool {
     clock: Arc<dyn Clock>,
     limits: Limits,
     verdicts: Option<Arc<Verdicts>>,
+    pegouts: Option<PegoutPolicy>,
     pool: Mutex<Pool>,
+    objections: Mutex<Objections>,
     changes: watch::Sender<u64>,
 }
 
@@ -110,7 +116,9 @@ impl Mempool {
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
             verdicts: None,
+            pegouts: None,
             pool: Mutex::default(),
+            objections: Mutex::default(),
             changes: watch::Sender::new(0),
         }
     }
@@ -125,6 +133,12 @@ impl Mempool {
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Mempool { clock, ..self }
+    }
+
+    /// Has it refuse peg-outs that would never be paid.
+    #[must_use]
+    pub fn with_pegout_policy(self, policy: PegoutPolicy) -> Self {
+        Mempool { pegouts: Some(policy), ..self }
     }
 
     /// Has it remember the verdicts on what it admits, so that scripts and proofs are not checked again in a block.
@@ -180,6 +194,9 @@ impl Mempool {
             // Said before anything of its form, which is not a payment's.
             return Err(TxError::Coinbase.into());
         }
+        if let Some(reason) = self.objections().reason(&txid) {
+            return Err(MempoolError::Objection(reason));
+        }
         policy::check_form(&transaction, &self.params)?;
         check_federation_policy(&self.params, &transaction)?;
         self.check_deposits(&transaction)?;
@@ -216,6 +233,9 @@ impl Mempool {
         admitted_at: u32,
     ) -> Result<(Replacement, Verified), MempoolError> {
         let policy_asset = self.params.pegged_asset();
+        if let Some(pegouts) = &self.pegouts {
+            pegouts.check(&self.params, ledger, &transaction)?;
+        }
         let replacement = Replacement::of(pool, &transaction)?;
         let fee_sat = fee_in(&transaction, policy_asset);
         let check_fee = |vsize| {
@@ -319,6 +339,18 @@ impl Mempool {
         }
         self.changed();
         Ok(result)
+    }
+
+    /// Drops a transaction that another implementation refuses, with what depends on it, and does not admit it again.
+    pub fn object(&self, txid: Txid, reason: &str) {
+        tracing::error!(%txid, reason, "left out: another implementation refuses this transaction");
+        self.objections().keep(txid, reason.to_owned());
+        self.lock().take_families([txid]);
+        self.changed();
+    }
+
+    fn objections(&self) -> MutexGuard<'_, Objections> {
+        self.objections.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Verifies everything that waits again, in order of arrival, and drops what no longer holds: peg-ins whose

@@ -12,8 +12,9 @@ use aquifer_assets::primitives::{Nonce, Transaction, TxIn, TxOut, TxOutWitness, 
 use aquifer_assets::script::SighashData;
 use aquifer_assets::state::{Coin, DynafedEntries, Effects, PeginClaim};
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, TreasuryCoin};
+use aquifer_federation::treasury::{BatchPlan, Family, Signed, TreasuryCoin};
 use bitcoin::hashes::Hash as _;
+use bitcoin::secp256k1::schnorr;
 use elements::confidential::{Asset, AssetBlindingFactor, Value, ValueBlindingFactor};
 use elements::secp256k1_zkp::{Message, SECP256K1, SecretKey};
 use elements::sighash::SighashCache;
@@ -24,7 +25,10 @@ use tempfile::TempDir;
 
 use super::{Limits, Mempool};
 use crate::chain::Clock;
-use crate::chain::parent::{BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord};
+use crate::chain::parent::{
+    BatchVerdict, BuriedBatch, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
+    WantedSignatures,
+};
 use crate::store::OpenGate;
 use crate::store::ledger::{LedgerReader, LedgerStore, NewBlock};
 
@@ -67,10 +71,27 @@ impl ParentChain for NoParent {
     ) -> BatchVerdict {
         BatchVerdict::Unknown("no parent".into())
     }
+    fn overdue_families(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn propose_replacement(&self, _family: &Family) -> Option<BatchPlan> {
+        None
+    }
+
+    fn judge_replacement(&self, _batch: &bitcoin::Transaction, _family: &Family) -> BatchVerdict {
+        BatchVerdict::Unknown("no parent".into())
+    }
+
     fn follow_batch(&self, _batch: FinalBatch) -> Result<(), PegoutError> {
         Ok(())
     }
-    fn sign_batch(&self, _batch: FinalBatch, _record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
+    fn sign_batch(
+        &self,
+        _batch: FinalBatch,
+        _signed: Signed,
+        _record: &mut dyn SignerRecord,
+    ) -> Result<Vec<Vec<u8>>, PegoutError> {
         Ok(Vec::new())
     }
     fn accept_signatures(
@@ -82,9 +103,27 @@ impl ParentChain for NoParent {
     ) -> Result<Shares, PegoutError> {
         Ok(Shares::New)
     }
-    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)> {
+    fn accept_key_signatures(
+        &self,
+        _from: MemberIndex,
+        _height: u32,
+        _txid: &bitcoin::Txid,
+        _signatures: &[schnorr::Signature],
+    ) -> Result<Shares, PegoutError> {
+        Ok(Shares::New)
+    }
+    fn key_signatures(&self, _height: u32, _txid: &bitcoin::Txid) -> Option<Vec<schnorr::Signature>> {
+        None
+    }
+    fn wanted_signatures(&self) -> Vec<WantedSignatures> {
         Vec::new()
     }
+
+    fn buried_batches(&self) -> Vec<BuriedBatch> {
+        Vec::new()
+    }
+
+    fn forget_batches(&self, _heights: &[u32]) {}
 }
 
 /// A ledger and the pool over it.
@@ -195,7 +234,8 @@ impl World {
         );
         let txids: Vec<Txid> = block.txdata.iter().map(Transaction::txid).collect();
         let (height, median_time_past) = (self.height, block.header.time);
-        let new = NewBlock { block: &block, height, median_time_past, effects, certificate: &[], batch: None };
+        let new =
+            NewBlock { block: &block, height, median_time_past, effects, certificate: &[], batch: None, valve: None };
         let ledger = &mut self.ledger;
         self.pool.connect(&txids, effects, || ledger.connect(&new)).unwrap();
     }

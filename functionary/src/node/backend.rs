@@ -9,6 +9,7 @@ use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_federation::federation::Federation;
 use aquifer_federation::roster::MemberIndex;
 use aquifer_federation::treasury::{park_reason, plan};
+use aquifer_federation::valve::{Valve, Verdict};
 use aquifer_proto::peer::{PeerMessage, peer_message::Kind};
 use elements::encode::serialize;
 use elements::{AssetId, OutPoint, Script, Txid};
@@ -20,16 +21,27 @@ use tokio_util::sync::CancellationToken;
 use super::oversight::Oversight;
 use crate::api::{
     Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, HistoryEntry, Issuance,
-    LedgerBackend, MerkleProof, PeerState, Pegout, PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader,
-    SubmitError, Supply, TransactionStatus,
+    LedgerBackend, MemberPosition, MerkleProof, PeerState, Pegout, PegoutState, ProvenTransaction, Reserve,
+    SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
 use crate::chain::CoreStatus;
+use crate::halt::HaltDesk;
 use crate::mempool::{Admission, Mempool, MempoolError};
 use crate::parent::{DepositProgress, Parent, ParentState};
 use crate::peers::Peers;
 use crate::peg::{BatchState, PegoutDriver};
 use crate::store::StoreError;
-use crate::store::ledger::{LedgerReader, Snapshot, StoredPegout};
+use crate::store::ledger::{LedgerReader, PaidBy, Snapshot, StoredPegout, WaitingPegout};
+
+/// Waiting peg-outs that the status of the member lists.
+const MAX_WAITING_SHOWN: usize = 100;
+
+/// Why a peg-out waits, and until when in the chain's time.
+#[derive(Clone, Debug, Default)]
+struct Wait {
+    reason: String,
+    expected_seconds: Option<u64>,
+}
 
 /// What the backend looks at.
 pub(super) struct Parts {
@@ -43,6 +55,7 @@ pub(super) struct Parts {
     pub(super) peers: Peers,
     pub(super) status: Arc<CoreStatus>,
     pub(super) oversight: Oversight,
+    pub(super) halts: Arc<HaltDesk>,
 }
 
 /// The node behind the wallets' service.
@@ -73,6 +86,7 @@ impl NodeBackend {
         let mut parent = self.parts.parent.changes();
         let mut driver = self.parts.driver.changes();
         let mut verdicts = self.parts.oversight.desk.changes();
+        let mut halts = self.parts.halts.changes();
         let backend = Arc::clone(self);
         runtime.spawn(async move {
             loop {
@@ -81,6 +95,7 @@ impl NodeBackend {
                     changed = parent.changed() => if changed.is_err() { return },
                     changed = driver.changed() => if changed.is_err() { return },
                     changed = verdicts.changed() => if changed.is_err() { return },
+                    changed = halts.changed() => if changed.is_err() { return },
                     () = stop.cancelled() => return,
                 }
                 backend.changes.send_modify(|count| *count = count.wrapping_add(1));
@@ -112,33 +127,81 @@ impl NodeBackend {
         Ok(Some(ProvenTransaction { transaction: serialize(transaction), proof: Some(proof) }))
     }
 
-    /// Why each waiting peg-out waits, as far as the chain alone can tell.
-    fn waiting_reasons(&self, snapshot: &Snapshot<'_>) -> Result<BTreeMap<OutPoint, String>, BackendError> {
+    /// The valve after the last block of a snapshot.
+    fn valve(&self, snapshot: &Snapshot<'_>) -> Result<Valve, BackendError> {
+        let Parts { federation, params, .. } = &self.parts;
+        snapshot.valve(&federation.roster, params.genesis_hash().to_byte_array())?.map_err(backend_error)
+    }
+
+    /// Why each waiting peg-out waits, and until when: what the valve says, then what Bitcoin allows.
+    fn waits(&self, snapshot: &Snapshot<'_>) -> Result<BTreeMap<OutPoint, Wait>, BackendError> {
         let waiting = snapshot.waiting_pegouts()?;
         if waiting.is_empty() {
             return Ok(BTreeMap::new());
         }
+        let treasury = &self.parts.federation.treasury;
+        let payable = waiting.iter().filter(|waiting| park_reason(treasury, &waiting.request).is_none());
+        let requests: Vec<_> = payable.filter_map(WaitingPegout::for_valve).collect();
+        let mut waits = BTreeMap::new();
+        for decision in self.valve(snapshot)?.decide(&requests) {
+            if let Verdict::Wait { reason, expected_seconds } = decision.verdict {
+                waits.insert(decision.request, Wait { reason: reason.to_string(), expected_seconds });
+            }
+        }
+        let released: Vec<_> = waiting
+            .into_iter()
+            .map(|waiting| waiting.request)
+            .filter(|request| !waits.contains_key(&request.outpoint))
+            .collect();
+        let mut tell = |request: OutPoint, reason: String| {
+            waits.entry(request).or_insert(Wait { reason, expected_seconds: None });
+        };
         if let ParentState::Unhealthy { reason } | ParentState::WrongChain { reason } = self.parts.parent.state() {
             let reason = format!("the parent chain cannot be followed: {reason}");
-            return Ok(waiting.iter().map(|request| (request.outpoint, reason.clone())).collect());
+            released.iter().for_each(|request| tell(request.outpoint, reason.clone()));
+            return Ok(waits);
         }
         let fee_rate = self.parts.parent.fee_rate_sat_per_kvb().map_err(backend_error)?;
-        let planning = plan(&self.parts.federation.treasury, &snapshot.treasury_coins()?, &waiting, fee_rate);
-        let mut reasons: BTreeMap<OutPoint, String> =
-            planning.waiting.iter().map(|left| (left.request, left.reason.to_string())).collect();
-        for paid in planning.batch.iter().flat_map(|batch| &batch.paid) {
-            reasons
-                .entry(paid.request)
-                .or_insert_with(|| "for the next block, or for its coins to be confirmed".into());
+        let planning = plan(treasury, &snapshot.treasury_coins()?, &released, fee_rate);
+        for left in planning.waiting {
+            tell(left.request, left.reason.to_string());
         }
-        Ok(reasons)
+        for paid in planning.batch.iter().flat_map(|batch| &batch.paid) {
+            tell(paid.request, "for the next block, or for its coins to be confirmed".into());
+        }
+        Ok(waits)
+    }
+
+    fn valve_state(&self, snapshot: &Snapshot<'_>) -> Result<ValveState, BackendError> {
+        let valve = self.valve(snapshot)?;
+        let pool = self.parts.halts.pool();
+        let positions = self.parts.federation.roster.indexed().map(|(index, card)| MemberPosition {
+            name: card.name.clone(),
+            position: valve.position(index),
+            changing: pool.iter().any(|notice| notice.member == index),
+        });
+        let waits = self.waits(snapshot)?;
+        let waiting = snapshot.waiting_pegouts()?.into_iter().take(MAX_WAITING_SHOWN);
+        let waiting: Result<Vec<Pegout>, BackendError> = waiting
+            .filter_map(|waiting| snapshot.pegout(&waiting.request.outpoint).transpose())
+            .map(|stored| self.describe(snapshot, stored?, &waits))
+            .collect();
+        Ok(ValveState {
+            closure: valve.closure(),
+            own_halt: self.parts.halts.hold(),
+            positions: positions.collect(),
+            counting_sat: valve.counting_sat(),
+            window_cap_sat: valve.window_cap_sat(),
+            time_seconds: valve.time_seconds(),
+            waiting: waiting?,
+        })
     }
 
     fn describe(
         &self,
         snapshot: &Snapshot<'_>,
         stored: StoredPegout,
-        reasons: &BTreeMap<OutPoint, String>,
+        waits: &BTreeMap<OutPoint, Wait>,
     ) -> Result<Pegout, BackendError> {
         let request = &stored.request;
         let mut pegout = Pegout {
@@ -151,6 +214,7 @@ impl NodeBackend {
             requested_height: stored.height,
             batch: None,
             confirmations: 0,
+            expected_seconds: None,
         };
         let Some(paid) = stored.batch else {
             match park_reason(&self.parts.federation.treasury, request) {
@@ -158,15 +222,26 @@ impl NodeBackend {
                     pegout.state = PegoutState::Parked;
                     pegout.reason = reason.to_string();
                 }
-                None => pegout.reason = reasons.get(&request.outpoint).cloned().unwrap_or_default(),
+                None => {
+                    let Wait { reason, expected_seconds } = waits.get(&request.outpoint).cloned().unwrap_or_default();
+                    (pegout.reason, pegout.expected_seconds) = (reason, expected_seconds);
+                }
             }
             return Ok(pegout);
         };
-        pegout.fee_sat = paid.fee_sat;
+        // The batch that is confirmed; as long as none is, the latest.
+        let (siblings, buried) = snapshot.siblings(paid.height)?;
+        let is_confirmed =
+            |height: &u32| matches!(self.parts.driver.state(*height), Some(BatchState::Confirmed { .. }));
+        let height = siblings.into_iter().find(is_confirmed).or(buried).unwrap_or(paid.height);
+        let paid = PaidBy { height, ..paid };
         let batch = snapshot.header(paid.height)?.and_then(|block| block.batch);
         let batch = batch.ok_or_else(|| BackendError(format!("block {} has no batch", paid.height)))?;
         let batch: bitcoin::Transaction = bitcoin::consensus::deserialize(&batch).map_err(backend_error)?;
         pegout.batch = Some((paid.height, batch.compute_txid()));
+        let output = usize::try_from(paid.vout).ok().and_then(|vout| batch.output.get(vout));
+        let paid_sat = output.map_or(0, |output| output.value.to_sat());
+        pegout.fee_sat = request.amount_sat.saturating_sub(paid_sat);
         (pegout.state, pegout.reason) = match self.parts.driver.state(paid.height) {
             Some(BatchState::Signing { signatures, needed }) => {
                 let signed = format!("{signatures} of {needed} members have signed");
@@ -182,7 +257,14 @@ impl NodeBackend {
                 pegout.confirmations = confirmations;
                 (PegoutState::Confirmed, String::new())
             }
-            None => (PegoutState::Batched, "the members are about to sign".into()),
+            // Asked of the latest state: what is buried is dropped there before it is no longer followed.
+            None if self.snapshot()?.is_open_batch(paid.height)? => {
+                (PegoutState::Batched, "the members are about to sign".into())
+            }
+            None => {
+                pegout.confirmations = self.parts.params.pegin_confirmation_depth_blocks;
+                (PegoutState::Confirmed, String::new())
+            }
         };
         Ok(pegout)
     }
@@ -195,16 +277,14 @@ impl LedgerBackend for NodeBackend {
 
     fn info(&self) -> Result<ChainInfo, BackendError> {
         let Parts { federation, me, params, mempool, parent, peers, status, .. } = &self.parts;
-        let tip = self.snapshot()?.tip()?;
+        let snapshot = self.snapshot()?;
+        let tip = snapshot.tip()?;
         let connected = peers.connected();
         let others = federation.roster.indexed().filter(|(index, _)| index != me);
-        let (parent_height, mut parent_problem) = match parent.state() {
+        let (parent_height, parent_problem) = match parent.state() {
             ParentState::Healthy { height, .. } => (Some(height), String::new()),
             ParentState::Unhealthy { reason } | ParentState::WrongChain { reason } => (None, reason),
         };
-        if let Some(alarm) = status.alarm() {
-            parent_problem = format!("ALARM: {alarm} {parent_problem}").trim_end().to_owned();
-        }
         Ok(ChainInfo {
             chain: params.name.clone(),
             genesis: params.genesis_hash(),
@@ -216,6 +296,7 @@ impl LedgerBackend for NodeBackend {
             mempool_transactions: u32::try_from(mempool.len()).unwrap_or(u32::MAX),
             parent_height,
             parent_problem,
+            alarms: status.alarms(),
             peers: others
                 .map(|(index, card)| PeerState {
                     name: card.name.clone(),
@@ -226,6 +307,7 @@ impl LedgerBackend for NodeBackend {
             min_fee_rate_sat_per_kvb: mempool.min_fee_rate_sat_per_kvb(),
             round: status.round(),
             oversight: self.parts.oversight.describe(),
+            valve: self.valve_state(&snapshot)?,
         })
     }
 
@@ -349,18 +431,18 @@ impl LedgerBackend for NodeBackend {
     fn pegout(&self, request: &OutPoint) -> Result<Option<Pegout>, BackendError> {
         let snapshot = self.snapshot()?;
         let Some(stored) = snapshot.pegout(request)? else { return Ok(None) };
-        let reasons = match stored.batch {
-            None => self.waiting_reasons(&snapshot)?,
+        let waits = match stored.batch {
+            None => self.waits(&snapshot)?,
             Some(_) => BTreeMap::new(),
         };
-        self.describe(&snapshot, stored, &reasons).map(Some)
+        self.describe(&snapshot, stored, &waits).map(Some)
     }
 
     fn pegouts(&self, limit: u32) -> Result<Vec<Pegout>, BackendError> {
         let snapshot = self.snapshot()?;
-        let reasons = self.waiting_reasons(&snapshot)?;
+        let waits = self.waits(&snapshot)?;
         let stored = snapshot.latest_pegouts(limit)?;
-        stored.into_iter().map(|stored| self.describe(&snapshot, stored, &reasons)).collect()
+        stored.into_iter().map(|stored| self.describe(&snapshot, stored, &waits)).collect()
     }
 
     fn asset(&self, asset: &AssetId) -> Result<Option<Asset>, BackendError> {
@@ -377,26 +459,27 @@ impl LedgerBackend for NodeBackend {
         if issuance.is_none() && supply.is_none() && *asset != self.parts.params.pegged_asset() {
             return Ok(None);
         }
-        let nothing = AssetSupply { asset: *asset, issued_sat: 0, removed_sat: 0, blinded_issuances: 0 };
+        let nothing = AssetSupply { asset: *asset, issued_sat: 0, removed_sat: 0, burned_sat: 0, blinded_issuances: 0 };
         Ok(Some(Asset { asset: *asset, issuance, supply: supply.unwrap_or(nothing) }))
     }
 
     fn supply(&self) -> Result<Supply, BackendError> {
         let snapshot = self.snapshot()?;
-        let totals = snapshot.treasury_totals()?;
+        let books = snapshot.books()?;
         let supplies = snapshot.supply()?;
-        let pegged = self.parts.params.pegged_asset();
-        let burned_sat = supplies.iter().find(|supply| supply.asset == pegged).map_or(0, |supply| supply.burned);
         Ok(Supply {
             height: snapshot.tip()?.height,
             assets: supplies.into_iter().map(asset_supply).collect(),
             reserve: Reserve {
-                pegged_in_sat: totals.pegged_in_sat,
-                pegged_out_sat: totals.pegged_out_sat,
-                burned_sat,
-                coins_sat: totals.coins_sat,
-                coins: totals.coins,
-                pending_pegouts_sat: totals.waiting_sat,
+                pegged_in_sat: books.pegged_in_sat,
+                pegged_out_sat: books.pegged_out_sat,
+                burned_sat: books.burned_sat,
+                coins_sat: books.coins_sat,
+                coins: books.coins,
+                pending_pegouts_sat: books.waiting_sat,
+                in_flight_sat: books.in_flight_sat,
+                owed_sat: books.owed_sat(),
+                difference_sat: books.difference_sat(),
             },
         })
     }
@@ -407,6 +490,7 @@ fn asset_supply(supply: crate::store::ledger::AssetSupply) -> AssetSupply {
         asset: supply.asset,
         issued_sat: supply.issued,
         removed_sat: supply.removed,
+        burned_sat: supply.burned,
         blinded_issuances: supply.blinded_issuances,
     }
 }

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, Treasury, TreasuryCoin, judge_batch};
+use aquifer_federation::treasury::{BatchPlan, Family, Signed, Treasury, TreasuryCoin, judge_batch, judge_replacement};
+use bitcoin::secp256k1::schnorr;
 
-use crate::chain::parent::{BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord};
+use crate::chain::parent::{
+    BatchVerdict, BuriedBatch, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
+    WantedSignatures,
+};
 use crate::parent::Parent;
-use crate::peg::{PegoutDriver, propose_batch};
+use crate::peg::{PegoutDriver, propose_batch, propose_replacement};
 
 /// This member's bitcoind and the driver of its batches.
 pub(super) struct BitcoinParent {
@@ -42,12 +46,29 @@ impl ParentChain for BitcoinParent {
         judge_batch(&self.parent, &self.treasury, batch, coins, waiting)
     }
 
+    fn overdue_families(&self) -> Vec<u32> {
+        self.driver.overdue()
+    }
+
+    fn propose_replacement(&self, family: &Family) -> Option<BatchPlan> {
+        propose_replacement(&self.parent, &self.treasury, family)
+    }
+
+    fn judge_replacement(&self, batch: &bitcoin::Transaction, family: &Family) -> BatchVerdict {
+        judge_replacement(&self.parent, &self.treasury, batch, family)
+    }
+
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError> {
         self.driver.follow(batch)
     }
 
-    fn sign_batch(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
-        self.driver.sign(batch, record)
+    fn sign_batch(
+        &self,
+        batch: FinalBatch,
+        signed: Signed,
+        record: &mut dyn SignerRecord,
+    ) -> Result<Vec<Vec<u8>>, PegoutError> {
+        self.driver.sign(batch, signed, record)
     }
 
     fn accept_signatures(
@@ -60,7 +81,29 @@ impl ParentChain for BitcoinParent {
         self.driver.accept(from, height, txid, signatures)
     }
 
-    fn unsigned_batches(&self) -> Vec<(u32, bitcoin::Txid, Vec<MemberIndex>)> {
+    fn accept_key_signatures(
+        &self,
+        from: MemberIndex,
+        height: u32,
+        txid: &bitcoin::Txid,
+        signatures: &[schnorr::Signature],
+    ) -> Result<Shares, PegoutError> {
+        self.driver.accept_key_signatures(from, height, txid, signatures)
+    }
+
+    fn key_signatures(&self, height: u32, txid: &bitcoin::Txid) -> Option<Vec<schnorr::Signature>> {
+        self.driver.key_signatures(height, txid)
+    }
+
+    fn wanted_signatures(&self) -> Vec<WantedSignatures> {
         self.driver.wanted()
+    }
+
+    fn buried_batches(&self) -> Vec<BuriedBatch> {
+        self.driver.buried()
+    }
+
+    fn forget_batches(&self, heights: &[u32]) {
+        self.driver.forget(heights);
     }
 }

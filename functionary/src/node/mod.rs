@@ -36,9 +36,10 @@ use crate::chain::parent::ParentChain;
 use crate::chain::{ChainError, Clock, Core, CoreParts, CoreStatus, Event, Network, Pacing, SigningKeys, SystemClock};
 use crate::config::{Config, ConfigError, VerdictMemory};
 use crate::files::FileError;
+use crate::halt::{HaltDesk, HaltService};
 use crate::identity::{FederationMember, IdentityError, Member};
 use crate::mempool::keeper::Keeper;
-use crate::mempool::{Mempool, MempoolError};
+use crate::mempool::{Mempool, MempoolError, PegoutPolicy};
 use crate::parent::{Parent, ParentConfig, ParentStoreError};
 use crate::peers::{PeerEvent, Peers, PeersError};
 use crate::peg::{DriverConfig, PegoutDriver};
@@ -96,15 +97,16 @@ pub enum NodeError {
 pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Handle::current();
     let data = &config.data;
-    let FederationMember { member, share, federation, index: me, .. } = FederationMember::load(config)?;
+    let FederationMember { member, share, treasury_share, federation, index: me } = FederationMember::load(config)?;
     let params = Arc::new(federation.params.clone());
     let treasury = Arc::new(federation.treasury.clone());
     let settings = federation.roster.settings().clone();
+    let roster = Arc::new(federation.roster.clone());
 
     let gate: Arc<dyn crate::store::Gate> = Arc::new(OpenGate);
     let ledger = LedgerStore::open(&data.database("ledger"), &params, Arc::clone(&gate))?;
     let consensus = ConsensusStore::open(&data.database("consensus"), Arc::clone(&gate))?;
-    let signer = SignerStore::open(&data.database("signer"), gate)?;
+    let signer = SignerStore::open(&data.database("signer"), Arc::clone(&gate))?;
     let reader = Arc::new(LedgerReader::new(&data.database("ledger")));
 
     let parent_config = ParentConfig {
@@ -119,6 +121,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         me,
         peg_key: member.keys.peg,
         poll_interval: PARENT_POLL_INTERVAL,
+        gate,
     };
     let (driver, driving) = PegoutDriver::start(driver_config, parent.clone(), &runtime);
     let bitcoin: Arc<dyn ParentChain> =
@@ -126,7 +129,8 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mempool = Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&bitcoin))
         .with_clock(Arc::clone(&clock))
-        .with_limits(config.file.mempool.limits());
+        .with_limits(config.file.mempool.limits())
+        .with_pegout_policy(PegoutPolicy { roster: Arc::clone(&roster), treasury: Arc::clone(&treasury) });
     let mempool = Arc::new(match config.file.verdicts {
         VerdictMemory::On => mempool.remembering(Arc::new(Verdicts::default())),
         VerdictMemory::Off => mempool,
@@ -138,6 +142,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         Arc::clone(&reader),
         BodyReader::new(&data.database("consensus")),
         CeremonyArchive::load(data)?,
+        data.clone(),
     );
     let running = Peers::start(
         &federation,
@@ -157,9 +162,13 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         Some(address) => address.script_pubkey(),
         None => own_fee_script(&member),
     };
-    let (oversight, feeding) = Oversight::start(config, params.genesis_hash(), &reader, &status)?;
+    let chain = params.genesis_hash().to_byte_array();
+    let halts = HaltDesk::open(&data.database("halt"), Arc::clone(&roster), chain, me, member.keys.host)?;
+    let halts = Arc::new(halts);
+    let (oversight, feeding) = Oversight::start(config, params.genesis_hash(), &reader, &status, &halts)?;
     let judge = Judge {
         params: Arc::clone(&params),
+        roster: Arc::clone(&roster),
         treasury,
         ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
@@ -167,16 +176,18 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         clock,
         fee_script,
         opinion: oversight.second_opinion(),
+        halts: Arc::clone(&halts),
     };
     let parts = CoreParts {
         federation: Arc::clone(&federation),
         me,
-        keys: SigningKeys { member: member.keys.clone(), bls: share },
+        keys: SigningKeys { member: member.keys.clone(), bls: share, treasury: treasury_share },
         pacing: Pacing {
             idle_interval: Duration::from_millis(settings.idle_interval_ms),
             min_spacing: Duration::from_millis(settings.min_block_spacing_ms),
             timeouts: Timeouts::default(),
         },
+        script_after: config.file.treasury.script_after(),
         ledger,
         consensus,
         signer,
@@ -205,20 +216,22 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         federation: Arc::clone(&federation),
         me,
         params,
-        ledger: reader,
+        ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
         parent,
         driver,
         peers: peers.clone(),
         status,
         oversight: oversight.clone(),
+        halts: Arc::clone(&halts),
     });
     let backend = Arc::new(backend);
     let notices = backend.gather_changes(&runtime, stop.clone());
     let serving = tokio::spawn({
         let (identity, backend, stop) = (member.tls.clone(), Arc::clone(&backend), stop.clone());
         let desk = Arc::clone(&oversight.desk);
-        async move { api.serve(&identity, backend, desk, stop).await }
+        let halting = HaltService::new(Arc::clone(&halts), reader);
+        async move { api.serve(&identity, backend, desk, Some(halting), stop).await }
     });
     let waking = tokio::spawn(wake_chain(mempool.changes(), Arc::clone(&mempool), events.clone(), stop.clone()));
     let releasing = tokio::spawn(oversight.wake_chain(events.clone(), stop.clone()));

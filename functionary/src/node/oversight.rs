@@ -12,6 +12,7 @@ use crate::audit::{AuditDesk, AuditStore, Hold, SignedVerdict, describe};
 use crate::chain::oversight::{BatchGuard, SecondOpinion};
 use crate::chain::{CoreStatus, Event};
 use crate::config::{Config, Disagreement};
+use crate::halt::HaltDesk;
 use crate::opinion::{Feeding, Opinion};
 use crate::store::StoreError;
 use crate::store::ledger::LedgerReader;
@@ -21,6 +22,7 @@ use crate::store::ledger::LedgerReader;
 pub(super) struct Oversight {
     pub(super) desk: Arc<AuditDesk>,
     pub(super) opinion: Option<Arc<Opinion>>,
+    halts: Arc<HaltDesk>,
     status: Arc<CoreStatus>,
 }
 
@@ -31,13 +33,22 @@ impl Oversight {
         genesis: BlockHash,
         ledger: &Arc<LedgerReader>,
         status: &Arc<CoreStatus>,
+        halts: &Arc<HaltDesk>,
     ) -> Result<(Self, Option<Feeding>), NodeError> {
         say_what_is_asked(config);
         let alarms = Arc::clone(status);
         let store = AuditStore::open(&config.data.database("audit"))?;
-        let on_refusal = Box::new(move |objection: &SignedVerdict| on_refusal(&alarms, objection));
+        let halting = (Arc::clone(halts), Arc::clone(ledger));
+        let on_refusal =
+            Box::new(move |objection: &SignedVerdict| on_refusal(&alarms, &halting.0, &halting.1, objection));
         let blocks = Arc::<LedgerReader>::clone(ledger);
         let desk = AuditDesk::new(&config.file.audit, genesis, store, blocks, on_refusal)?;
+        // A crash between an objection and the halt that follows from it must not lose the halt.
+        for objection in desk.auditors().into_iter().filter_map(|auditor| auditor.objection) {
+            if halts.last_seen().is_none_or(|seen| seen < objection.height) {
+                halt_for(status, halts, ledger, &objection);
+            }
+        }
         let (opinion, feeding) = match &config.file.elementsd {
             Some(elementsd) => {
                 let alarms = Arc::clone(status);
@@ -48,7 +59,7 @@ impl Oversight {
             }
             None => (None, None),
         };
-        Ok((Self { desk: Arc::new(desk), opinion, status: Arc::clone(status) }, feeding))
+        Ok((Self { desk: Arc::new(desk), opinion, halts: Arc::clone(halts), status: Arc::clone(status) }, feeding))
     }
 
     /// What the judge asks before a vote.
@@ -61,6 +72,7 @@ impl Oversight {
     pub(super) async fn wake_chain(self, events: SyncSender<Event>, stop: CancellationToken) {
         let mut verdicts = self.desk.changes();
         let mut opinion = self.opinion.as_ref().map(|opinion| opinion.changes());
+        let mut halts = self.halts.changes();
         loop {
             let opinion_changed = async {
                 match &mut opinion {
@@ -71,6 +83,13 @@ impl Oversight {
             tokio::select! {
                 changed = verdicts.changed() => if changed.is_err() { return },
                 changed = opinion_changed => if changed.is_err() { return },
+                changed = halts.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    hand_over(&events, Event::NoticesMoved).await;
+                    continue;
+                }
                 () = stop.cancelled() => return,
             }
             hand_over(&events, Event::GuardMoved).await;
@@ -93,20 +112,31 @@ impl Oversight {
 
 impl BatchGuard for Oversight {
     fn hold(&self, height: u32) -> Result<Option<Hold>, StoreError> {
+        if let Some(reason) = self.halts.hold() {
+            let reason = format!("this member has halted peg-outs: {reason}");
+            return Ok(Some(Hold::Stopped { from_height: 0, reason }));
+        }
         let audit = self.desk.hold(height)?;
         Ok(audit.or_else(|| self.opinion.as_ref().and_then(|opinion| opinion.hold(height))))
     }
 }
 
-/// An auditor objects: no batch is signed any more, and the operator is called. This is also the place from which a request
-/// to halt peg-outs is published.
-fn on_refusal(status: &CoreStatus, objection: &SignedVerdict) {
+/// An auditor objects: no batch is signed any more, all members are told to halt, and the operator is called.
+fn on_refusal(status: &CoreStatus, halts: &HaltDesk, ledger: &LedgerReader, objection: &SignedVerdict) {
     status.raise(format!(
-        "{}. This member signs no peg-out batch until you have found out why; if the auditor was wrong, stop the member and \
-         run `aquiferd dismiss-objection --auditor {}`",
+        "{}. This member signs no peg-out batch and has said halt to the others, until you have found out why; if the \
+         auditor was wrong, stop the member, run `aquiferd dismiss-objection --auditor {}`, start it, and run `aquiferd \
+         resume`",
         describe(objection),
         objection.key
     ));
+    halt_for(status, halts, ledger, objection);
+}
+
+fn halt_for(status: &CoreStatus, halts: &HaltDesk, ledger: &LedgerReader, objection: &SignedVerdict) {
+    if let Err(error) = halts.halt(ledger, &describe(objection)) {
+        status.raise(format!("{}; that this member halts peg-outs could not be kept: {error}", describe(objection)));
+    }
 }
 
 fn say_what_is_asked(config: &Config) {

@@ -7,6 +7,7 @@ use aquifer_proto::peer::FinalBlock;
 use elements::BlockHash;
 
 use crate::ceremony::CeremonyArchive;
+use crate::config::DataDir;
 use crate::peers::PeerService;
 use crate::store::consensus::BodyReader;
 use crate::store::ledger::LedgerReader;
@@ -15,11 +16,12 @@ pub(super) struct NodeService {
     ledger: Arc<LedgerReader>,
     bodies: BodyReader,
     ceremony: CeremonyArchive,
+    data: DataDir,
 }
 
 impl NodeService {
-    pub(super) fn new(ledger: Arc<LedgerReader>, bodies: BodyReader, ceremony: CeremonyArchive) -> Self {
-        Self { ledger, bodies, ceremony }
+    pub(super) fn new(ledger: Arc<LedgerReader>, bodies: BodyReader, ceremony: CeremonyArchive, data: DataDir) -> Self {
+        Self { ledger, bodies, ceremony, data }
     }
 }
 
@@ -52,6 +54,17 @@ impl PeerService for NodeService {
     }
 
     fn ceremony_messages(&self, session: &[u8]) -> Vec<Vec<u8>> {
-        self.ceremony.messages(session)
+        let messages = self.ceremony.messages(session);
+        if !messages.is_empty() {
+            return messages;
+        }
+        // `aquiferd repair assist` leaves there what it has to say; see `ceremony::repair`.
+        match CeremonyArchive::load_repair(&self.data) {
+            Ok(repair) => repair.messages(session),
+            Err(error) => {
+                tracing::error!(%error, "cannot read the messages of a repair");
+                Vec::new()
+            }
+        }
     }
 }

@@ -26,7 +26,7 @@ use elements::encode::serialize;
 use tokio::sync::watch;
 
 use self::client::{Elementsd, OtherNode, Submitted, Tested};
-use crate::chain::oversight::{Hold, SecondOpinion};
+use crate::chain::oversight::{Doubt, Hold, SecondOpinion};
 use crate::config::{Disagreement, ElementsdConfig};
 use crate::rpc::RpcError;
 use crate::store::StoreError;
@@ -336,36 +336,41 @@ impl Opinion {
         }
     }
 
-    fn test(&self, block: &Block) -> Result<(), String> {
+    fn test(&self, block: &Block) -> Result<(), Doubt> {
         let (height, hash) = (block.header.height, block.block_hash());
-        self.wait_followed(height.saturating_sub(1))?;
+        self.wait_followed(height.saturating_sub(1)).map_err(Doubt::Unheard)?;
         match self.node.test(&serialize(block)) {
             Ok(Tested::Good) => Ok(()),
             Ok(Tested::OtherTip) => {
-                Err(format!("elementsd has another best block than {}", block.header.prev_blockhash))
+                let previous = block.header.prev_blockhash;
+                Err(Doubt::Unheard(format!("elementsd has another best block than {previous}")))
             }
             Ok(Tested::Bad(reason)) => {
                 let text =
                     format!("elementsd refuses the proposed block {height} ({hash}), which is valid here: {reason}");
                 self.disagrees(hash, text.clone());
-                Err(text)
+                Err(Doubt::Refused(text))
             }
             Err(error) => {
                 self.note_trouble(&Trouble::Rpc(error.clone()));
-                Err(error.to_string())
+                Err(Doubt::Unheard(error.to_string()))
             }
         }
     }
 }
 
 impl SecondOpinion for Opinion {
-    fn on_proposal(&self, block: &Block) -> Result<(), String> {
+    fn on_proposal(&self, block: &Block) -> Result<(), Doubt> {
         match (self.test(block), self.policy) {
-            (Err(reason), Disagreement::Warn) => {
-                tracing::warn!(height = block.header.height, reason, "voting without a second opinion");
+            (Err(doubt), Disagreement::Warn) => {
+                tracing::warn!(height = block.header.height, %doubt, "voting without a second opinion");
                 Ok(())
             }
             (result, _) => result,
         }
+    }
+
+    fn is_refused(&self, block: &Block) -> bool {
+        matches!(self.node.test(&serialize(block)), Ok(Tested::Bad(_)))
     }
 }

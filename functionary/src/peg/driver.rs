@@ -1,137 +1,19 @@
 //! Takes batches from the final block that agreed on them to the bottom of the parent chain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aquifer_assets::chain::ChainParams;
 use aquifer_federation::roster::{MemberIndex, Roster};
-use aquifer_federation::treasury::{
-    Signed, Treasury, TreasuryCoin, finalize_batch, sign_batch, verify_batch_signatures,
-};
-use bitcoin::secp256k1::SecretKey;
-use bitcoin::{BlockHash, Transaction, Txid};
+use aquifer_federation::treasury::{KeySpends, Signed, Treasury, finalize_batch, sign_batch, verify_batch_signatures};
+use bitcoin::secp256k1::{SecretKey, schnorr};
+use bitcoin::{OutPoint, Txid};
 use tokio::sync::{Notify, watch};
 
-use crate::parent::{Broadcast, Parent, ParentError, ParentStoreError, SignedBatch, TransactionStatus};
-
-/// Keeps what this member has signed.
-pub trait SignerRecord {
-    /// Records the signatures of the batch that the final block at `height` commits to, one per input, and gives back what
-    /// may be sent: those signatures, or the earlier ones of the same batch. Durable on return.
-    ///
-    /// # Errors
-    ///
-    /// They could not be recorded, or another batch was signed at this height; nothing may be sent then.
-    fn record_batch(
-        &mut self,
-        height: u32,
-        txid: &Txid,
-        signatures: Vec<Vec<u8>>,
-    ) -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>>;
-}
-
-/// A batch that stands in a final block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FinalBatch {
-    /// Height of that block.
-    pub height: u32,
-    /// The transaction without witnesses.
-    pub transaction: Transaction,
-    /// The coins it spends, in the order of its inputs.
-    pub coins: Vec<TreasuryCoin>,
-}
-
-/// How far a batch is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BatchState {
-    /// Waits for signatures of members.
-    Signing {
-        /// How many members' signatures are here.
-        signatures: usize,
-        /// How many are needed.
-        needed: usize,
-    },
-    /// Has all signatures, and waits to be taken by bitcoind.
-    Signed {
-        /// Why bitcoind does not take it, once it has been asked.
-        problem: Option<String>,
-    },
-    /// In the mempool of this member's bitcoind.
-    Broadcast,
-    /// In the best chain.
-    Confirmed {
-        /// The block.
-        block: BlockHash,
-        /// Blocks from that block to the best one, both counted. No longer updated once the batch is buried.
-        confirmations: u32,
-    },
-}
-
-/// What became of signatures that a member sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shares {
-    /// They are good and new.
-    New,
-    /// They add nothing.
-    Known,
-    /// No batch of this height is known here yet. Ask again when the block is final here.
-    Early,
-}
-
-/// A batch cannot be signed, or a member's signatures cannot be taken.
-#[derive(Debug, thiserror::Error)]
-pub enum PegoutError {
-    /// The record of signatures refuses or failed: nothing is sent.
-    #[error("the batch of block {height} is not signed: {reason}")]
-    Record {
-        /// Height of the block.
-        height: u32,
-        /// Why.
-        reason: String,
-    },
-    /// Two final batches at one height: the ledger contradicts itself.
-    #[error("block {height} was said to commit to batch {first}, and now to {second}")]
-    TwoBatches {
-        /// Height of the block.
-        height: u32,
-        /// The batch that was given first.
-        first: Txid,
-        /// The other one.
-        second: Txid,
-    },
-    /// A member sent signatures for something else than the final block commits to.
-    #[error("member {member} signed batch {found} for block {height}, which commits to {expected}")]
-    OtherBatch {
-        /// Who.
-        member: MemberIndex,
-        /// Height of the block.
-        height: u32,
-        /// What it signed.
-        found: Txid,
-        /// What the block commits to.
-        expected: Txid,
-    },
-    /// A member's signatures are wrong.
-    #[error("the signatures of member {member} for the batch of block {height} are wrong: {reason}")]
-    BadSignatures {
-        /// Who.
-        member: MemberIndex,
-        /// Height of the block.
-        height: u32,
-        /// What is wrong.
-        reason: String,
-    },
-    /// There is no such member.
-    #[error("there is no member {0}")]
-    NoMember(MemberIndex),
-    /// Good signatures do not make a transaction with the agreed txid: a mistake of this program.
-    #[error("the signatures for the batch of block {0} cannot be put together")]
-    Assembly(u32),
-    /// What is kept of a batch cannot be read or written.
-    #[error(transparent)]
-    Store(#[from] ParentStoreError),
-}
+use super::batch::{Batch, BatchState, FinalBatch, PegoutError, Shares, SignerRecord, WantedSignatures};
+use crate::parent::{Parent, SignedBatch};
+use crate::store::{Gate, Write};
 
 /// What the driver needs to know.
 pub struct DriverConfig {
@@ -145,47 +27,23 @@ pub struct DriverConfig {
     pub peg_key: SecretKey,
     /// How often bitcoind is asked about batches between its blocks.
     pub poll_interval: Duration,
+    /// Watches over the writes of signed batches.
+    pub gate: Arc<dyn Gate>,
 }
 
 /// A handle to the driver.
 #[derive(Clone)]
 pub struct PegoutDriver {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     config: DriverConfig,
-    params: ChainParams,
-    parent: Parent,
+    pub(super) params: ChainParams,
+    pub(super) parent: Parent,
     batches: Mutex<BTreeMap<u32, Batch>>,
     changes: watch::Sender<u64>,
     asked: Notify,
-}
-
-struct Batch {
-    txid: Txid,
-    unsigned: Transaction,
-    coins: Vec<TreasuryCoin>,
-    signatures: BTreeMap<MemberIndex, Vec<Vec<u8>>>,
-    signed: Option<Transaction>,
-    /// What bitcoind last said.
-    status: TransactionStatus,
-    problem: Option<String>,
-}
-
-impl Batch {
-    fn state(&self, needed: usize) -> BatchState {
-        match self.status {
-            TransactionStatus::Confirmed { block, confirmations } => BatchState::Confirmed { block, confirmations },
-            TransactionStatus::Mempool => BatchState::Broadcast,
-            TransactionStatus::Unknown if self.signed.is_some() => BatchState::Signed { problem: self.problem.clone() },
-            TransactionStatus::Unknown => BatchState::Signing { signatures: self.signatures.len(), needed },
-        }
-    }
-
-    fn is_buried(&self, depth_blocks: u32) -> bool {
-        matches!(self.status, TransactionStatus::Confirmed { confirmations, .. } if confirmations >= depth_blocks)
-    }
 }
 
 impl PegoutDriver {
@@ -226,15 +84,7 @@ impl PegoutDriver {
     ) -> Result<(), PegoutError> {
         let (height, txid) = (batch.height, batch.transaction.compute_txid());
         let mut batches = self.batches();
-        let entry = batches.entry(height).or_insert_with(|| Batch {
-            txid,
-            unsigned: batch.transaction,
-            coins: batch.coins,
-            signatures: BTreeMap::new(),
-            signed: None,
-            status: TransactionStatus::Unknown,
-            problem: None,
-        });
+        let entry = batches.entry(height).or_insert_with(|| Batch::new(batch));
         if entry.txid != txid {
             return Err(PegoutError::TwoBatches { height, first: entry.txid, second: txid });
         }
@@ -244,24 +94,30 @@ impl PegoutDriver {
     /// Signs a batch and follows it from now on. Gives this member's signatures, one per input, to be sent to the others.
     ///
     /// The caller vouches that the batch stands in a *final* block. Adding it again, as after a restart, gives the same
-    /// signatures.
+    /// signatures. After [`Signed::Deposits`] it can be signed once more with [`Signed::Everything`].
     ///
     /// # Errors
     ///
     /// The signatures could not be recorded; the ledger contradicts itself.
-    pub fn sign(&self, batch: FinalBatch, record: &mut dyn SignerRecord) -> Result<Vec<Vec<u8>>, PegoutError> {
+    pub fn sign(
+        &self,
+        batch: FinalBatch,
+        signed: Signed,
+        record: &mut dyn SignerRecord,
+    ) -> Result<Vec<Vec<u8>>, PegoutError> {
         let DriverConfig { me, peg_key, treasury, .. } = &self.shared.config;
         let (height, txid) = (batch.height, batch.transaction.compute_txid());
         let failed = |reason: String| PegoutError::Record { height, reason };
         // Before anything is signed: is this the batch that is known?
         self.entry(batch.clone(), |_| Ok(()))?;
-        let made = sign_batch(treasury, peg_key, &batch.transaction, &batch.coins, Signed::Everything)
+        let made = sign_batch(treasury, peg_key, &batch.transaction, &batch.coins, signed)
             .map_err(|error| failed(error.to_string()))?;
         let signatures = record.record_batch(height, &txid, made).map_err(|error| failed(error.to_string()))?;
         let kept = self.shared.parent.kept_batch(height)?.map(|kept| kept.transaction);
         self.entry(batch, |entry| {
-            let kept = kept.filter(|kept| kept.compute_txid() == txid);
-            entry.signed = entry.signed.take().or(kept);
+            if let Some(kept) = kept.filter(|kept| entry.signed.is_none() && kept.compute_txid() == txid) {
+                entry.take_signed(kept);
+            }
             entry.signatures.insert(*me, signatures.clone());
             self.assemble(height, entry)
         })?;
@@ -289,7 +145,8 @@ impl PegoutDriver {
             if batch.txid != *txid {
                 return Err(PegoutError::OtherBatch { member, height, found: *txid, expected: batch.txid });
             }
-            if batch.signatures.contains_key(&member) {
+            // Who has left outputs of the treasury to their key may sign them later.
+            if batch.has_signed(member, &signatures) {
                 return Ok(Shares::Known);
             }
             let treasury = &self.shared.config.treasury;
@@ -303,21 +160,69 @@ impl PegoutDriver {
         Ok(Shares::New)
     }
 
-    /// Puts the transaction together as soon as enough members have signed, this one among them, and keeps it.
+    /// Takes finished signatures of the treasury key, one per output of the treasury in the order of the inputs, from
+    /// whoever has them. Nobody but the key itself can have made them, so they are good from anybody.
+    ///
+    /// # Errors
+    ///
+    /// The member is at fault, named in the error; or what is complete could not be kept.
+    pub fn accept_key_signatures(
+        &self,
+        member: MemberIndex,
+        height: u32,
+        txid: &Txid,
+        signatures: &[schnorr::Signature],
+    ) -> Result<Shares, PegoutError> {
+        {
+            let mut batches = self.batches();
+            let Some(batch) = batches.get_mut(&height) else { return Ok(Shares::Early) };
+            if batch.txid != *txid {
+                return Err(PegoutError::OtherBatch { member, height, found: *txid, expected: batch.txid });
+            }
+            if !batch.key_signatures.is_empty() {
+                return Ok(Shares::Known);
+            }
+            let treasury = &self.shared.config.treasury;
+            let bad = || PegoutError::BadKeySignatures { member, height };
+            let spends = KeySpends::of(&batch.unsigned, &batch.coins).map_err(|_| PegoutError::Assembly(height))?;
+            if signatures.is_empty() || signatures.len() != spends.count() {
+                return Err(bad());
+            }
+            let by_coin: BTreeMap<OutPoint, schnorr::Signature> =
+                spends.coins().zip(signatures.iter().copied()).collect();
+            if !by_coin.iter().all(|(coin, signature)| spends.verify(treasury, coin, signature)) {
+                return Err(bad());
+            }
+            batch.key_signatures = by_coin;
+            self.assemble(height, batch)?;
+        }
+        self.changed();
+        self.shared.asked.notify_one();
+        Ok(Shares::New)
+    }
+
+    /// The treasury key's signatures of a batch, in the order of the inputs, if they are here.
+    pub fn key_signatures(&self, height: u32, txid: &Txid) -> Option<Vec<schnorr::Signature>> {
+        let batches = self.batches();
+        let batch = batches.get(&height).filter(|batch| batch.txid == *txid && !batch.key_signatures.is_empty())?;
+        Some(batch.coins.iter().filter_map(|coin| batch.key_signatures.get(&coin.outpoint)).copied().collect())
+    }
+
+    /// Puts the transaction together as soon as it has its signatures, this member having signed as well, and keeps it.
     fn assemble(&self, height: u32, batch: &mut Batch) -> Result<(), PegoutError> {
         let config = &self.shared.config;
+        let needed = config.roster.threshold();
         let signed_by_us = batch.signatures.contains_key(&config.me);
-        if batch.signed.is_some() || !signed_by_us || batch.signatures.len() < config.roster.threshold() {
+        if batch.signed.is_some() || !signed_by_us || batch.fewest_signatures(needed) < needed {
             return Ok(());
         }
-        let key_spends = BTreeMap::new();
-        let signed = finalize_batch(&config.treasury, &batch.unsigned, &batch.coins, &batch.signatures, &key_spends);
-        // A member may leave outputs of the treasury to their key: what `k` members have given is not always enough.
-        let Some(signed) = signed else { return Ok(()) };
-        if signed.compute_txid() != batch.txid {
-            return Err(PegoutError::Assembly(height));
-        }
+        let Batch { unsigned, coins, signatures, key_signatures, .. } = &*batch;
+        let signed = finalize_batch(&config.treasury, unsigned, coins, signatures, key_signatures);
+        let signed =
+            signed.filter(|signed| signed.compute_txid() == batch.txid).ok_or(PegoutError::Assembly(height))?;
+        config.gate.before(Write::SignedBatch)?;
         self.shared.parent.keep_batch(&SignedBatch { height, transaction: signed.clone() })?;
+        config.gate.after(Write::SignedBatch)?;
         tracing::info!(height, txid = %batch.txid, "a peg-out batch has all its signatures");
         batch.signed = Some(signed);
         Ok(())
@@ -330,17 +235,20 @@ impl PegoutDriver {
         batch.signatures.get(&self.shared.config.me).cloned()
     }
 
-    /// Batches that lack signatures, with the members to ask for them.
-    pub fn wanted(&self) -> Vec<(u32, Txid, Vec<MemberIndex>)> {
+    /// Batches that lack signatures, and whose. Where one of a family is confirmed, the others need none.
+    pub fn wanted(&self) -> Vec<WantedSignatures> {
         let members = self.shared.config.roster.indices();
-        let depth_blocks = self.depth_blocks();
         let batches = self.batches();
+        let confirmed: BTreeSet<u32> =
+            batches.values().filter(|batch| batch.is_confirmed()).map(|batch| batch.family).collect();
         batches
             .iter()
-            .filter(|(_, batch)| batch.signed.is_none() && !batch.is_buried(depth_blocks))
-            .map(|(height, batch)| {
-                let missing = members.iter().filter(|member| !batch.signatures.contains_key(member)).copied().collect();
-                (*height, batch.txid, missing)
+            .filter(|(_, batch)| batch.signed.is_none() && !confirmed.contains(&batch.family))
+            .map(|(height, batch)| WantedSignatures {
+                height: *height,
+                txid: batch.txid,
+                members: members.iter().filter(|member| !batch.has_all_of(**member)).copied().collect(),
+                treasury_key: batch.waits_for_treasury_key(),
             })
             .collect()
     }
@@ -351,70 +259,31 @@ impl PegoutDriver {
         self.batches().get(&height).map(|batch| batch.state(needed))
     }
 
+    /// Follows these batches no more.
+    pub fn forget(&self, heights: &[u32]) {
+        let mut batches = self.batches();
+        for height in heights {
+            batches.remove(height);
+        }
+    }
+
     /// A counter that moves whenever the state of a batch has changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
     }
 
     /// A batch at this depth is no longer followed.
-    fn depth_blocks(&self) -> u32 {
+    pub(super) fn depth_blocks(&self) -> u32 {
         self.shared.params.pegin_confirmation_depth_blocks
     }
 
-    fn batches(&self) -> MutexGuard<'_, BTreeMap<u32, Batch>> {
+    pub(super) fn batches(&self) -> MutexGuard<'_, BTreeMap<u32, Batch>> {
         // Entries change in single steps, so a panic elsewhere leaves none half-done.
         self.shared.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    /// Asks bitcoind about every batch that is not buried, in the order of the blocks, and hands over what it lacks. The
-    /// batches are not locked while bitcoind answers.
-    fn look(&self) -> Result<(), ParentError> {
-        let depth_blocks = self.depth_blocks();
-        let open: Vec<(u32, Txid, Option<Transaction>)> = self
-            .batches()
-            .iter()
-            .filter(|(_, batch)| !batch.is_buried(depth_blocks))
-            .map(|(height, batch)| (*height, batch.txid, batch.signed.clone()))
-            .collect();
-        for (height, txid, signed) in open {
-            let mut status = self.shared.parent.transaction_status(&txid)?;
-            let mut problem = None;
-            if let (TransactionStatus::Unknown, Some(signed)) = (status, &signed) {
-                match self.shared.parent.broadcast(signed)? {
-                    Broadcast::Accepted => {
-                        tracing::info!(height, %txid, "a peg-out batch was handed to the Bitcoin network");
-                        status = TransactionStatus::Mempool;
-                    }
-                    Broadcast::Rejected(reason) => problem = Some(reason),
-                }
-            }
-            self.note(height, status, problem);
-        }
-        Ok(())
-    }
-
-    fn note(&self, height: u32, status: TransactionStatus, problem: Option<String>) {
-        let mut batches = self.batches();
-        let Some(batch) = batches.get_mut(&height) else { return };
-        if batch.status == status && batch.problem == problem {
-            return;
-        }
-        let txid = batch.txid;
-        let was_confirmed = matches!(batch.status, TransactionStatus::Confirmed { .. });
-        if was_confirmed && !matches!(status, TransactionStatus::Confirmed { .. }) {
-            tracing::warn!(height, %txid, "a reorganisation took the confirmation of a peg-out batch back");
-        }
-        if let Some(reason) = problem.as_ref().filter(|_| batch.problem != problem) {
-            tracing::warn!(height, %txid, reason, "bitcoind does not take a peg-out batch");
-        }
-        batch.status = status;
-        batch.problem = problem;
-        drop(batches);
-        self.changed();
     }
 }
 

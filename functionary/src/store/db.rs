@@ -40,7 +40,7 @@ pub enum StoreError {
     Stopped(Write, String),
 }
 
-/// The writes that a signature depends on.
+/// The writes that a signature depends on, and those of what signatures make.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Write {
     /// The journal of the running height with the vote slots.
@@ -51,8 +51,12 @@ pub enum Write {
     Decided,
     /// Our signatures of a header.
     HeaderSignature,
-    /// Our signatures of a peg-out batch.
+    /// Our signatures of a peg-out batch, without those that are left to the treasury key.
     BatchSignature,
+    /// Our own signatures of what was left to the treasury key.
+    ScriptSignature,
+    /// A peg-out batch with the signatures of all.
+    SignedBatch,
     /// A final block and everything it changes.
     Block,
 }

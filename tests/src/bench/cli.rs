@@ -36,6 +36,9 @@ pub struct Arguments {
     /// Blocks of mixed content [default: 1000, with --quick 50].
     #[arg(long)]
     mixed: Option<u32>,
+    /// Peg-outs in the long history [default: 100000, with --quick 2000].
+    #[arg(long)]
+    pegouts: Option<u32>,
     /// How often everything is measured [default: 5, with --quick 2].
     #[arg(long)]
     runs: Option<u32>,
@@ -50,14 +53,22 @@ pub struct Arguments {
 impl Arguments {
     fn plan(&self) -> Plan {
         let standard = if self.quick {
-            Plan { seed: self.seed, full_blocks: 2, block_weight: 400_000, mixed_blocks: 50, runs: 2 }
+            Plan { seed: self.seed, full_blocks: 2, block_weight: 400_000, mixed_blocks: 50, pegouts: 2_000, runs: 2 }
         } else {
-            Plan { seed: self.seed, full_blocks: 4, block_weight: 4_000_000, mixed_blocks: 1_000, runs: 5 }
+            Plan {
+                seed: self.seed,
+                full_blocks: 4,
+                block_weight: 4_000_000,
+                mixed_blocks: 1_000,
+                pegouts: 100_000,
+                runs: 5,
+            }
         };
         Plan {
             full_blocks: self.blocks.unwrap_or(standard.full_blocks).max(1),
             block_weight: self.weight.unwrap_or(standard.block_weight),
             mixed_blocks: self.mixed.unwrap_or(standard.mixed_blocks).max(1),
+            pegouts: self.pegouts.unwrap_or(standard.pegouts).max(1),
             runs: self.runs.unwrap_or(standard.runs).max(1),
             ..standard
         }

@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use crate::bench::follower::stored_block;
 
-    const PLAN: Plan = Plan { seed: 7, full_blocks: 2, block_weight: 40_000, mixed_blocks: 6, runs: 1 };
+    const PLAN: Plan = Plan { seed: 7, full_blocks: 2, block_weight: 40_000, mixed_blocks: 6, pegouts: 1_000, runs: 1 };
 
     fn blocks(chain: &Chain) -> Vec<Block> {
         let next = chain.next_height().unwrap();

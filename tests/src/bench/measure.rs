@@ -103,8 +103,17 @@ pub mod memory {
 
     /// The most memory that a process had resident at once, in bytes. `None` where the system does not tell.
     pub fn peak_bytes(process: u32) -> Option<u64> {
+        field(process, "VmHWM:")
+    }
+
+    /// The memory that this process has resident now, in bytes. `None` where the system does not tell.
+    pub fn resident_bytes() -> Option<u64> {
+        field(std::process::id(), "VmRSS:")
+    }
+
+    fn field(process: u32, name: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix(name))?;
         kib.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
     }
 }

@@ -17,6 +17,7 @@
 pub mod checking;
 pub mod cli;
 pub mod follower;
+pub mod history;
 pub mod making;
 pub mod measure;
 pub mod report;
@@ -42,6 +43,8 @@ pub struct Plan {
     pub block_weight: u64,
     /// Blocks of mixed content.
     pub mixed_blocks: u32,
+    /// Peg-outs in the long history.
+    pub pegouts: u32,
     /// How often everything is measured.
     pub runs: u32,
 }
@@ -88,6 +91,8 @@ pub fn run(plan: &Plan, teller: &mut Teller) -> Result<Report, BenchError> {
     let (confidential_chain, _) = connect(plan, &confidential, cores)?;
     teller.step("connecting the blocks of mixed content");
     let (mixed_chain, peak) = connect(plan, &mixed, cores)?;
+    teller.step("a long history of peg-outs");
+    let history = history::keep(plan, &mut |done| teller.detail(&format!("{done} of {}", plan.pegouts)))?;
     let elementsd = match Elementsd::program() {
         None => None,
         Some(program) => {
@@ -110,6 +115,7 @@ pub fn run(plan: &Plan, teller: &mut Teller) -> Result<Report, BenchError> {
         confidential_chain,
         mixed_chain,
         peak_memory_bytes: peak,
+        history,
         elementsd,
     })
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::BenchError;
+use super::history::HistoryPart;
 use super::measure::{Cost, Times};
 use super::rival::Rival;
 use crate::demo::Teller;
@@ -25,6 +26,8 @@ pub struct Report {
     pub mixed_chain: ChainReport,
     /// The most memory that was resident while the mixed chain was connected, with everything the program keeps.
     pub peak_memory_bytes: Option<u64>,
+    /// A long history of peg-outs, in parts of equal length.
+    pub history: Vec<HistoryPart>,
     /// An elementsd on the same blocks, where there is one.
     pub elementsd: Option<RivalReport>,
 }
@@ -158,6 +161,13 @@ pub fn tell(teller: &mut Teller, report: &Report) {
     match report.peak_memory_bytes {
         Some(bytes) => teller.text(&format!("  {:<36} {:>10} MiB", "peak memory meanwhile", bytes >> 20)),
         None => teller.text("  peak memory: this system does not tell"),
+    }
+    teller.text("\nA long history of peg-outs: a block with 100 requests and a batch, judged and connected");
+    for part in &report.history {
+        teller.text(&times(&format!("{} paid", part.paid), &part.block));
+        if let Some(bytes) = part.resident_bytes {
+            teller.text(&format!("  {:<36} {:>10} MiB", "resident memory", bytes >> 20));
+        }
     }
     let Some(rival) = &report.elementsd else {
         return teller.text("\nNo elementsd: ELEMENTSD_EXE is not set");

@@ -3,6 +3,7 @@
 //! What it shows is not staged: real processes, real keys, a real bitcoind, and the same command lines a person uses.
 //! Each step checks what it claims; if something is not as told, the demo fails.
 
+mod cost;
 mod hints;
 mod story;
 mod summary;
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use summary::Summary;
+use summary::{CostComparison, btc};
 pub use teller::{Stage, Teller};
 
 use crate::devnet::{Devnet, DevnetOptions, StartStep};
@@ -92,6 +94,26 @@ fn stay_up(devnet: &mut Devnet) -> Result<(), HarnessError> {
     Ok(())
 }
 
+fn tell_costs(teller: &mut Teller, summary: &Summary) {
+    for pegout in &summary.pegouts {
+        teller.fact(&format!(
+            "peg-out of {}: Bitcoin transaction of {} vbytes, {} sat; it spends {}",
+            btc(pegout.amount_sat),
+            pegout.vsize,
+            pegout.amount_sat.saturating_sub(pegout.received_sat),
+            pegout.spent,
+        ));
+    }
+    let CostComparison { inputs, outputs, fee_rate_sat_per_kvb, treasury_key, multisig } = &summary.costs;
+    teller.fact(&format!(
+        "cost of a peg-out alone in its batch ({inputs} in, {outputs} out) at {} sat/vB:",
+        fee_rate_sat_per_kvb.div_ceil(1_000)
+    ));
+    for cost in [treasury_key, multisig] {
+        teller.fact(&format!("{:<34} {:>6} vB {:>8} sat", cost.federation, cost.vsize, cost.fee_sat));
+    }
+}
+
 /// Tells the summary to a person.
 ///
 /// # Errors
@@ -108,6 +130,7 @@ pub fn tell_summary(teller: &mut Teller, summary: &Summary) -> Result<(), Harnes
             payment.kind, payment.height, payment.final_after_ms, payment.size, payment.discount_vsize, payment.fee_sat
         ));
     }
+    tell_costs(teller, summary);
     let largest = summary.blocks.iter().max_by_key(|block| block.size);
     if let Some(block) = largest {
         teller.fact(&format!(

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::summary::{Payment, Summary, btc};
+use super::cost;
+use super::summary::{Payment, Pegout, SpentCoins, Summary, btc};
 use super::teller::Teller;
 use super::verify;
 use crate::devnet::{Devnet, parent_address};
@@ -14,8 +15,8 @@ use crate::wallet::{Issued, Wallet, raw};
 const DEPOSIT_SAT: u64 = 200_000_000;
 /// What Alice pays Bob.
 const PAYMENT_SAT: u64 = 25_000_000;
-/// What Bob takes back to Bitcoin.
-const PEGOUT_SAT: u64 = 10_000_000;
+/// What Bob takes back to Bitcoin, first and then.
+const PEGOUTS_SAT: [u64; 2] = [10_000_000, 5_000_000];
 /// Units of Alice's asset: at first, paid to Bob, issued later, burned.
 const TICKER: &str = "GLD";
 const ISSUED: u64 = 1_000;
@@ -57,14 +58,17 @@ pub(super) fn tell(devnet: &mut Devnet, teller: &mut Teller) -> Result<(Summary,
     teller.chapter("An asset");
     let issued = manage_asset(teller, &cast, &mut summary)?;
 
-    teller.chapter("Peg-out");
-    peg_out(devnet, teller, &cast, &pegged_asset, &mut summary)?;
+    teller.chapter("Two peg-outs");
+    for amount_sat in PEGOUTS_SAT {
+        peg_out(devnet, teller, &cast, &pegged_asset, amount_sat, &mut summary)?;
+    }
+    costs(devnet, &mut summary)?;
 
     teller.chapter("The books");
     verify::books(devnet, teller, &pegged_asset, &issued, &mut summary)?;
     let supply = ISSUED.saturating_add(REISSUED).saturating_sub(BURNED);
     verify::supply_is(&summary, &issued.asset, supply)?;
-    verify::supply_is(&summary, &pegged_asset, DEPOSIT_SAT.saturating_sub(PEGOUT_SAT))?;
+    verify::supply_is(&summary, &pegged_asset, DEPOSIT_SAT.saturating_sub(PEGOUTS_SAT.iter().sum()))?;
     Ok((summary, cast))
 }
 
@@ -132,13 +136,14 @@ fn peg_out(
     teller: &mut Teller,
     cast: &Cast,
     pegged_asset: &str,
+    amount_sat: u64,
     summary: &mut Summary,
 ) -> Result<(), HarnessError> {
     let bitcoind = devnet.bitcoind();
     let address = bitcoind.new_address()?;
     let before = cast.bob.balance_of(pegged_asset)?;
-    teller.step(&format!("Bob pegs out {} to {address}", btc(PEGOUT_SAT)));
-    let job = cast.bob.start(&["pegout", &address.to_string(), &raw(PEGOUT_SAT)])?;
+    teller.step(&format!("Bob pegs out {} to {address}", btc(amount_sat)));
+    let job = cast.bob.start(&["pegout", &address.to_string(), &raw(amount_sat)])?;
     teller.step("the members agree on a batch, sign it and hand it to Bitcoin");
     let begin = Instant::now();
     let parent_txid = devnet.wait_parent_mempool(PEG_LIMIT)?;
@@ -149,19 +154,45 @@ fn peg_out(
     note(teller, summary, "peg-out request", &done)?;
 
     let received_sat = bitcoind.received_sat(&address, 1)?;
-    if received_sat == 0 || received_sat > PEGOUT_SAT {
-        return Err(HarnessError::Story(format!("{received_sat} sat arrived of a peg-out of {PEGOUT_SAT} sat")));
+    if received_sat == 0 || received_sat > amount_sat {
+        return Err(HarnessError::Story(format!("{received_sat} sat arrived of a peg-out of {amount_sat} sat")));
     }
     let after = cast.bob.balance_of(pegged_asset)?;
-    if after > before.saturating_sub(PEGOUT_SAT) {
+    if after > before.saturating_sub(amount_sat) {
         return Err(HarnessError::Story(format!("Bob has {after} sat after a peg-out from {before} sat")));
     }
-    summary.pegout.txid = done.text("txid")?;
-    summary.pegout.parent_txid = parent_txid;
-    summary.pegout.address = address.to_string();
-    summary.pegout.amount_sat = PEGOUT_SAT;
-    summary.pegout.received_sat = received_sat;
+    let payment = parent_payment(devnet, &parent_txid)?;
+    let by_key = payment.input.iter().all(|input| cost::is_key_spend(&input.witness));
+    let spent = if by_key { SpentCoins::TreasuryByKey } else { SpentCoins::Deposits };
     teller.fact(&format!("{} arrived; the rest is the Bitcoin fee", btc(received_sat)));
+    teller.fact(&format!("{} vbytes on Bitcoin; they spend {spent}", payment.vsize()));
+    summary.pegouts.push(Pegout {
+        txid: done.text("txid")?,
+        parent_txid,
+        address: address.to_string(),
+        amount_sat,
+        received_sat,
+        spent,
+        vsize: payment.vsize(),
+    });
+    Ok(())
+}
+
+fn parent_payment(devnet: &Devnet, txid: &str) -> Result<bitcoin::Transaction, HarnessError> {
+    let txid = txid.parse().map_err(|_| HarnessError::Story(format!("{txid} is no transaction id")))?;
+    devnet.bitcoind().transaction(&txid)
+}
+
+/// The first batch moved the rest of the deposit to the treasury; the second spends that, and shows what it costs.
+fn costs(devnet: &Devnet, summary: &mut Summary) -> Result<(), HarnessError> {
+    let [first, second] = summary.pegouts.as_slice() else {
+        return Err(HarnessError::Story(format!("{} peg-outs were paid, not two", summary.pegouts.len())));
+    };
+    if (first.spent, second.spent) != (SpentCoins::Deposits, SpentCoins::TreasuryByKey) {
+        return Err(HarnessError::Story(format!("the peg-outs spend {}, and then {}", first.spent, second.spent)));
+    }
+    let payment = parent_payment(devnet, &second.parent_txid)?;
+    summary.costs = cost::compare(&payment, second.amount_sat.saturating_sub(second.received_sat))?;
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! What the demo has to say at the end, for people and for programs.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// The whole story in numbers. Amounts are in the smallest unit of their asset; hashes and ids are hex as shown by the
@@ -20,8 +22,10 @@ pub struct Summary {
     pub pegin: Pegin,
     /// Every transaction that was sent on the sidechain, in order.
     pub payments: Vec<Payment>,
-    /// The withdrawal.
-    pub pegout: Pegout,
+    /// The withdrawals, in order.
+    pub pegouts: Vec<Pegout>,
+    /// What the last of them cost, and would have cost elsewhere.
+    pub costs: CostComparison,
     /// Supply of each asset.
     pub assets: Vec<AssetSupply>,
     /// The bitcoin behind the pegged asset.
@@ -75,6 +79,56 @@ pub struct Pegout {
     pub amount_sat: u64,
     /// What arrived on Bitcoin; the rest is the Bitcoin fee.
     pub received_sat: u64,
+    /// What the payment spends.
+    pub spent: SpentCoins,
+    /// Virtual size of the payment.
+    pub vsize: usize,
+}
+
+/// What a payment on Bitcoin spends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpentCoins {
+    /// Deposits of users, by signatures of the members; the rest moves to the treasury.
+    #[default]
+    Deposits,
+    /// Outputs of the treasury, by one signature of its key each.
+    TreasuryByKey,
+}
+
+impl fmt::Display for SpentCoins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deposits => "deposits into the treasury",
+            Self::TreasuryByKey => "the treasury, with one signature of its FROST key",
+        })
+    }
+}
+
+/// The cost of one peg-out transaction in two kinds of federations.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CostComparison {
+    /// Inputs of the transaction.
+    pub inputs: usize,
+    /// Its outputs.
+    pub outputs: usize,
+    /// The fee rate that was paid.
+    pub fee_rate_sat_per_kvb: u64,
+    /// As it was paid.
+    pub treasury_key: Cost,
+    /// With a multisig script in place of the key.
+    pub multisig: Cost,
+}
+
+/// What a transaction costs in one kind of federation.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Cost {
+    /// The kind.
+    pub federation: String,
+    /// Virtual size.
+    pub vsize: usize,
+    /// Fee at the fee rate of the comparison.
+    pub fee_sat: u64,
 }
 
 /// Supply of an asset, as the chain tells it.

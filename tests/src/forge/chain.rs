@@ -11,10 +11,12 @@ use aquifer_assets::transaction::{TxError, decode, fee_in};
 use aquifer_federation::blocksign::{assemble_witness, sign_header};
 use aquifer_federation::certificate::{Statement, combine, sign_share};
 use aquifer_federation::roster::MemberIndex;
+use aquifer_federation::treasury::{BatchPlan, batch_commitment};
 use aquifer_functionary::chain::SystemClock;
 use aquifer_functionary::chain::body::Body;
 use aquifer_functionary::chain::judge::{BadBlock, Examined, Judge, Scrutiny, Verdict};
 use aquifer_functionary::chain::parent::{DepthVerdict, ParentChain};
+use aquifer_functionary::halt::HaltDesk;
 use aquifer_functionary::mempool::{Admission, Mempool, MempoolError};
 use aquifer_functionary::store::OpenGate;
 use aquifer_functionary::store::ledger::{LedgerReader, LedgerStore};
@@ -82,7 +84,8 @@ pub struct Chain {
     pub rng: ChaCha20Rng,
     /// The judge of one member.
     pub judge: Judge,
-    ledger: LedgerStore,
+    /// Its ledger's writer.
+    pub ledger: LedgerStore,
     deposits: u8,
     _folder: tempfile::TempDir,
 }
@@ -107,7 +110,15 @@ impl Chain {
         let parent: Arc<dyn ParentChain> = Arc::<DepthTable>::clone(&bitcoin);
         let judge = Judge {
             mempool: Arc::new(Mempool::new((*params).clone(), Arc::clone(&reader), Arc::clone(&parent))),
+            halts: Arc::new(HaltDesk::open(
+                &folder.path().join("halt.db"),
+                Arc::new(founded.federation.roster.clone()),
+                params.genesis_hash().to_byte_array(),
+                MemberIndex(0),
+                founded.seeds.first().ok_or_else(|| ForgeError::Ceremony("no seed".to_owned()))?.keys().host,
+            )?),
             params,
+            roster: Arc::new(founded.federation.roster.clone()),
             treasury: Arc::new(founded.federation.treasury.clone()),
             ledger: reader,
             parent,
@@ -182,6 +193,18 @@ impl Chain {
     /// # Errors
     /// If the ledger cannot be read.
     pub fn propose(&self, transactions: Vec<Transaction>) -> Result<Block, ForgeError> {
+        self.propose_paying(transactions, None)
+    }
+
+    /// The same with a batch that pays peg-outs beside it.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn propose_paying(
+        &self,
+        transactions: Vec<Transaction>,
+        batch: Option<&BatchPlan>,
+    ) -> Result<Block, ForgeError> {
         let tip = self.judge.ledger.snapshot()?.tip()?;
         let pegged = self.pegged();
         let fee = transactions.iter().map(|tx| fee_in(tx, pegged)).fold(0, u64::saturating_add);
@@ -193,7 +216,7 @@ impl Chain {
             transactions,
             fees: BTreeMap::from([(pegged, fee)]),
             fee_script: self.judge.fee_script.clone(),
-            commitments: Vec::new(),
+            commitments: batch.map(|batch| batch_commitment(&batch.transaction.compute_txid())).into_iter().collect(),
         };
         Ok(build_block(&self.judge.params, template))
     }
@@ -281,7 +304,15 @@ impl Chain {
     /// # Errors
     /// [`ForgeError::Refused`] if the chain does not allow it.
     pub fn follow(&mut self, block: &Block) -> Result<(), ForgeError> {
-        let body = Body { block: block.clone(), batch: None };
+        self.follow_paying(block, None)
+    }
+
+    /// The same with the batch beside the block.
+    ///
+    /// # Errors
+    /// As [`Chain::follow`].
+    pub fn follow_paying(&mut self, block: &Block, batch: Option<&BatchPlan>) -> Result<(), ForgeError> {
+        let body = Body { block: block.clone(), batch: batch.map(|batch| batch.transaction.clone()) };
         let verdict = self.judge.examine(body, Scrutiny::ChainOnly)?;
         let (_, certificate) = self.seal(block.clone())?;
         self.store(block, &certificate, verdict)
@@ -294,7 +325,9 @@ impl Chain {
             Verdict::Invalid(reason) => return Err(ForgeError::Refused { height, reason: reason.to_string() }),
             Verdict::NotNow(reason) => return Err(ForgeError::Refused { height, reason }),
         };
-        let examined = Examined { body: Body { block: block.clone(), batch: None }, ..*examined };
+        // What was judged, with the header's signatures that came afterwards.
+        let body = Body { block: block.clone(), batch: examined.body.batch.clone() };
+        let examined = Examined { body, ..*examined };
         self.judge.connect(&mut self.ledger, &examined, certificate)?;
         Ok(())
     }

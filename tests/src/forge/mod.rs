@@ -14,6 +14,7 @@ mod parent;
 mod payment;
 mod proofs;
 mod served;
+mod theft;
 
 pub use block::{commit_to_transactions, commit_to_witnesses, set_witness};
 pub use chain::{Chain, FEE_SAT, Refusal};
@@ -23,3 +24,4 @@ pub use parent::DepthTable;
 pub use payment::{Coin, Issue, Origin, Owner, Pay, Payment, Shape};
 pub use proofs::{commitment, prove_range, prove_surjection};
 pub use served::Served;
+pub use theft::mint;

@@ -8,7 +8,7 @@ use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_federation::federation::Federation;
 use aquifer_functionary::api::{
     Api, Asset, BackendError, ChainInfo, Deposits, HistoryEntry, LedgerBackend, Oversight, Pegout, ProvenTransaction,
-    SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus,
+    SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
 use aquifer_functionary::audit::{AuditDesk, AuditStore, FinalBlocks};
 use aquifer_functionary::config::AuditConfig;
@@ -71,10 +71,12 @@ impl LedgerBackend for Shelf {
             mempool_transactions: 0,
             parent_height: None,
             parent_problem: String::new(),
+            alarms: Vec::new(),
             peers: Vec::new(),
             min_fee_rate_sat_per_kvb: 0,
             round: 0,
             oversight: Oversight::default(),
+            valve: ValveState::default(),
         })
     }
 
@@ -167,7 +169,7 @@ impl Served {
         let network = Network { servers: vec![server], ..federation.network() };
         let stop = CancellationToken::new();
         let (backend, listening, shutdown) = (Arc::<Shelf>::clone(&shelf), Arc::clone(&desk), stop.clone());
-        runtime.spawn(async move { api.serve(&identity, backend, listening, shutdown).await });
+        runtime.spawn(async move { api.serve(&identity, backend, listening, None, shutdown).await });
         Ok(Self { desk, network, shelf, stop, _runtime: runtime })
     }
 

@@ -39,7 +39,23 @@ pub struct Bus {
     stores: Vec<Store>,
     present: Mutex<BTreeMap<MemberIndex, SyncSender<Event>>>,
     audit: Mutex<Audit>,
+    post: Mutex<Option<Box<Handling>>>,
+    /// Who dropped the connection with whom, and why.
+    disconnects: Mutex<Vec<(MemberIndex, MemberIndex, String)>>,
 }
+
+/// What becomes of a message on its way.
+pub enum Post {
+    /// It arrives as it was sent.
+    Deliver,
+    /// It is lost.
+    Lose,
+    /// Its sender has said something else.
+    Change(PeerMessage),
+}
+
+/// Decides over every message, by sender, receiver and content.
+type Handling = dyn Fn(MemberIndex, MemberIndex, &PeerMessage) -> Post + Send;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -48,7 +64,39 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Bus {
     pub(super) fn new(folders: &[PathBuf]) -> Self {
         let store = |folder: &PathBuf| Store { folder: folder.clone() };
-        Bus { stores: folders.iter().map(store).collect(), present: Mutex::default(), audit: Mutex::default() }
+        Bus {
+            stores: folders.iter().map(store).collect(),
+            present: Mutex::default(),
+            audit: Mutex::default(),
+            post: Mutex::default(),
+            disconnects: Mutex::default(),
+        }
+    }
+
+    /// From now on `handle` decides over every message.
+    pub fn handle(&self, handle: impl Fn(MemberIndex, MemberIndex, &PeerMessage) -> Post + Send + 'static) {
+        *lock(&self.post) = Some(Box::new(handle));
+    }
+
+    /// From now on every message arrives.
+    pub fn deliver_all(&self) {
+        *lock(&self.post) = None;
+    }
+
+    /// Members that were disconnected, by whom and why.
+    pub fn disconnects(&self) -> Vec<(MemberIndex, MemberIndex, String)> {
+        lock(&self.disconnects).clone()
+    }
+
+    /// Hands a message over, as it is decided.
+    fn carry(&self, from: MemberIndex, to: MemberIndex, message: PeerMessage) {
+        let decision = lock(&self.post).as_ref().map_or(Post::Deliver, |handle| handle(from, to, &message));
+        let message = match decision {
+            Post::Deliver => message,
+            Post::Lose => return,
+            Post::Change(other) => other,
+        };
+        self.deliver(to, Event::Peer(PeerEvent::Message { from, message }));
     }
 
     pub(super) fn audit(&self) -> MutexGuard<'_, Audit> {
@@ -118,17 +166,16 @@ struct Line {
 
 impl Network for Line {
     fn broadcast(&self, message: PeerMessage) {
-        lock(&self.bus.audit).hear(self.me, &message);
+        lock(&self.bus.audit).hear(self.me, None, &message);
         let others: Vec<MemberIndex> = lock(&self.bus.present).keys().copied().filter(|to| *to != self.me).collect();
         for to in others {
-            let event = Event::Peer(PeerEvent::Message { from: self.me, message: message.clone() });
-            self.bus.deliver(to, event);
+            self.bus.carry(self.me, to, message.clone());
         }
     }
 
     fn send(&self, to: MemberIndex, message: PeerMessage) {
-        lock(&self.bus.audit).hear(self.me, &message);
-        self.bus.deliver(to, Event::Peer(PeerEvent::Message { from: self.me, message }));
+        lock(&self.bus.audit).hear(self.me, Some(to), &message);
+        self.bus.carry(self.me, to, message);
     }
 
     fn fetch_body(&self, from: MemberIndex, height: u32, block: BlockId) {
@@ -147,5 +194,6 @@ impl Network for Line {
 
     fn disconnect(&self, member: MemberIndex, reason: &str) {
         tracing::warn!(%member, reason, "disconnected");
+        lock(&self.bus.disconnects).push((self.me, member, reason.to_owned()));
     }
 }

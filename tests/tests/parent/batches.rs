@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aquifer_assets::chain::ChainParams;
@@ -10,11 +11,13 @@ use aquifer_assets::state::PeginClaim;
 use aquifer_federation::keys::MemberKeys;
 use aquifer_federation::roster::{MemberIndex, Roster};
 use aquifer_federation::treasury::{
-    BatchPlan, BatchVerdict, Treasury, TreasuryCoin, finalize_batch, judge_batch, plan_batch,
+    BatchPlan, BatchVerdict, Signed, Treasury, TreasuryCoin, finalize_batch, judge_batch, plan_batch,
 };
 use aquifer_functionary::peg::{
-    BatchState, DriverConfig, Driving, FinalBatch, PegoutDriver, PegoutError, Shares, SignerRecord, propose_batch,
+    BatchState, DriverConfig, Driving, FinalBatch, PegoutDriver, PegoutError, Shares, SignerRecord, WantedSignatures,
+    propose_batch,
 };
+use aquifer_functionary::store::OpenGate;
 use aquifer_tests::bitcoind::Bitcoind;
 use aquifer_tests::founding::Founded;
 use bitcoin::hashes::Hash as _;
@@ -73,6 +76,7 @@ impl Signer {
             me: index,
             peg_key: keys.peg,
             poll_interval: Duration::from_millis(100),
+            gate: Arc::new(OpenGate),
         };
         let runtime = tokio::runtime::Handle::current();
         let (driver, driving) = PegoutDriver::start(config, member.parent.clone(), &runtime);
@@ -159,6 +163,7 @@ impl Story {
         let coin = |outpoint: &OutPoint| self.coins.iter().find(|coin| coin.outpoint == *outpoint).unwrap().clone();
         FinalBatch {
             height: BATCH_HEIGHT,
+            family: BATCH_HEIGHT,
             transaction: plan.transaction.clone(),
             coins: plan.inputs.iter().map(coin).collect(),
         }
@@ -169,7 +174,9 @@ impl Story {
         let batch = self.batch(plan);
         self.signers
             .iter_mut()
-            .map(|signer| (signer.index, signer.driver.sign(batch.clone(), &mut signer.record).unwrap()))
+            .map(|signer| {
+                (signer.index, signer.driver.sign(batch.clone(), Signed::Everything, &mut signer.record).unwrap())
+            })
             .collect()
     }
 
@@ -234,7 +241,8 @@ async fn a_batch_of_deposits_and_change_signed_by_three_of_four_is_paid_and_surv
     let first = &story.signers[0];
     assert_eq!(first.driver.state(BATCH_HEIGHT), Some(BatchState::Signing { signatures: 1, needed: 3 }));
     let missing = [1, 2, 3].map(MemberIndex).to_vec();
-    assert_eq!(first.driver.wanted(), [(BATCH_HEIGHT, txid, missing)]);
+    let wanted = WantedSignatures { height: BATCH_HEIGHT, txid, members: missing, treasury_key: true };
+    assert_eq!(first.driver.wanted(), [wanted]);
     let give = |from: u16| {
         first.driver.accept(MemberIndex(from), BATCH_HEIGHT, &txid, signatures[&MemberIndex(from)].clone()).unwrap()
     };
@@ -289,7 +297,7 @@ async fn a_restarted_member_hands_a_signed_batch_over_without_asking_anybody_aga
     let batch = story.batch(&plan);
     let mut first = story.signers.remove(0).restart().await;
     assert_eq!(first.driver.state(BATCH_HEIGHT), None);
-    assert_eq!(first.driver.sign(batch, &mut first.record).unwrap(), signatures[&MemberIndex(0)]);
+    assert_eq!(first.driver.sign(batch, Signed::Everything, &mut first.record).unwrap(), signatures[&MemberIndex(0)]);
     assert_eq!(first.driver.own_signatures(BATCH_HEIGHT, &txid).unwrap(), signatures[&MemberIndex(0)]);
     assert_eq!(first.driver.state(BATCH_HEIGHT), Some(BatchState::Signed { problem: None }));
     story.bitcoind.restart().unwrap();
@@ -336,12 +344,12 @@ async fn wrong_signatures_name_their_member_and_count_for_nothing() {
     let mut second = story.batch(&plan);
     second.transaction.lock_time = bitcoin::absolute::LockTime::from_consensus(1);
     let first = &mut story.signers[0];
-    match first.driver.sign(second.clone(), &mut first.record) {
+    match first.driver.sign(second.clone(), Signed::Everything, &mut first.record) {
         Err(PegoutError::TwoBatches { first, .. }) => assert_eq!(first, txid),
         other => panic!("{other:?}"),
     }
     let mut first = story.signers.remove(0).restart().await;
-    match first.driver.sign(second, &mut first.record) {
+    match first.driver.sign(second, Signed::Everything, &mut first.record) {
         Err(PegoutError::Record { height: BATCH_HEIGHT, .. }) => {}
         other => panic!("{other:?}"),
     }

@@ -10,6 +10,8 @@
 mod amounts;
 mod blocks;
 mod issuances;
+mod opinion;
 mod peg;
 mod proofs;
 mod support;
+mod valve;

@@ -1,6 +1,7 @@
 //! `aquifer pegin` and `aquifer pegout`.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aquifer_proto::ledger::PegoutStatus;
 use bitcoin::hashes::Hash as _;
@@ -231,6 +232,7 @@ fn status_json(name: OutPoint, status: &PegoutStatus) -> Value {
         "pegout": name_of(&name),
         "state": pegout::state_name(status.state()),
         "reason": status.reason,
+        "expected_seconds": status.expected_seconds,
         "amount_sat": status.amount_sat,
         "fee_sat": status.fee_sat,
         "requested_height": status.requested_height,
@@ -244,6 +246,10 @@ fn status_text(status: &PegoutStatus) -> String {
     let mut rows = vec![vec!["state".to_owned(), pegout::state_name(status.state()).to_owned()]];
     if !status.reason.is_empty() {
         rows.push(vec!["because".to_owned(), status.reason.clone()]);
+    }
+    if let Some(expected) = status.expected_seconds {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        rows.push(vec!["expected".to_owned(), report::in_about(expected.saturating_sub(now))]);
     }
     if let Some(txid) = parent_txid(status) {
         rows.push(vec!["on Bitcoin".to_owned(), format!("{txid}, {} confirmations", status.confirmations)]);

@@ -61,6 +61,16 @@ fn seconds(elapsed_ms: u64) -> String {
     format!("{}.{:02} s", elapsed_ms / 1_000, elapsed_ms % 1_000 / 10)
 }
 
+/// A wait in words: estimates are in the chain's time, which runs a few blocks behind.
+pub(super) fn in_about(seconds: u64) -> String {
+    match seconds {
+        0 => "with one of the next batches".to_owned(),
+        1..120 => format!("in about {seconds} s"),
+        120..7_200 => format!("in about {} minutes", seconds / 60),
+        _ => format!("in about {} hours", seconds / 3_600),
+    }
+}
+
 /// Lines as a table with aligned columns.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = Vec::new();
@@ -97,5 +107,7 @@ mod tests {
         let report = Report::new(json!({ "a": 1 }), "x").with(json!({ "b": 2 }));
         assert_eq!(report.json, json!({ "a": 1, "b": 2 }));
         assert_eq!(seconds(1_239), "1.23 s");
+        let waits = [0, 90, 3_600, 90_000].map(in_about).join(", ");
+        assert_eq!(waits, "with one of the next batches, in about 90 s, in about 60 minutes, in about 25 hours");
     }
 }

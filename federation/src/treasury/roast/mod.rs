@@ -112,13 +112,12 @@ pub struct Answer {
 impl Commitments {
     /// Reads all of them, if there are `count` and all are points.
     fn parse(&self, count: usize) -> Option<Vec<SigningCommitments>> {
+        // Before the work with each point.
+        if self.0.len() != count {
+            return None;
+        }
         let read = |bytes: &[u8; 33]| NonceCommitment::deserialize(bytes).ok();
-        let all: Option<Vec<SigningCommitments>> = self
-            .0
-            .iter()
-            .map(|[hiding, binding]| Some(SigningCommitments::new(read(hiding)?, read(binding)?)))
-            .collect();
-        all.filter(|all| all.len() == count)
+        self.0.iter().map(|[hiding, binding]| Some(SigningCommitments::new(read(hiding)?, read(binding)?))).collect()
     }
 
     fn write(commitments: &[SigningCommitments]) -> Option<Self> {

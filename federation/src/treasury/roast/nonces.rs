@@ -43,9 +43,14 @@ impl NonceStore {
         Some(commitments)
     }
 
+    /// Whether the nonces behind these commitments wait.
+    pub(super) fn holds(&self, purpose: &Purpose, commitments: &Commitments) -> bool {
+        self.0.get(purpose).is_some_and(|prepared| prepared.commitments == *commitments)
+    }
+
     /// Removes and gives the nonces behind these commitments; `None` if others wait, or none.
     pub(super) fn take(&mut self, purpose: &Purpose, commitments: &Commitments) -> Option<Vec<SigningNonces>> {
-        if self.0.get(purpose)?.commitments != *commitments {
+        if !self.holds(purpose, commitments) {
             return None;
         }
         self.0.remove(purpose).map(|prepared| prepared.nonces)

@@ -106,6 +106,11 @@ impl Signer {
         self.answered.retain(|(of, _), _| of != batch);
     }
 
+    /// What was last answered to a coordinator, to send it again: it may have been lost.
+    pub fn last_answer(&self, batch: Txid, coordinator: MemberIndex) -> Option<&Answer> {
+        self.answered.get(&(batch, coordinator)).map(|(_, answer)| answer)
+    }
+
     /// What this member offers to a coordinator. Asked again, it offers the same until it is used.
     ///
     /// # Errors
@@ -146,8 +151,12 @@ impl Signer {
         {
             return Ok(answer.clone());
         }
-        let packages = self.packages(spends, request)?;
         let own = request.commitments.get(&self.me).ok_or(Refusal::NotAsked)?;
+        // Before the work with each point: nobody keeps this member busy with what it cannot sign.
+        if !self.nonces.holds(&purpose, own) {
+            return Err(Refusal::UnknownNonces);
+        }
+        let packages = self.packages(spends, request)?;
         // Removed before anything is signed: whatever happens from here on, they sign nothing else.
         let nonces = self.nonces.take(&purpose, own).ok_or(Refusal::UnknownNonces)?;
         let shares = self.shares(&packages, &nonces);

@@ -2,8 +2,9 @@
 
 use std::slice::from_ref;
 
+use aquifer_assets::primitives::{Transaction, TxOut};
 use bitcoin::secp256k1::schnorr;
-use elements::{LockTime, Script, Transaction, TxOut, confidential};
+use elements::{LockTime, Script, confidential};
 
 use super::*;
 use NoticeKind::{Halt, Resume};
@@ -31,6 +32,8 @@ fn the_format_is_frozen_and_comes_back() {
         "c5bfe9e4b7d816ed68b1de649e2a0d69e295349a6812ef9a90c841ec352b2bb7\
          6ab7930104bf0d80544b251faead519717a018d98547812db4c0e6927e62ce74"
     );
+    assert_eq!(Notice::from_bytes(&notice.to_bytes()).as_ref(), Some(&notice));
+    assert_eq!(Notice::from_bytes(&[notice.to_bytes(), vec![0]].concat()), None);
     assert_eq!(find_notices(&coinbase(&[script])), [Ok(notice)]);
 }
 

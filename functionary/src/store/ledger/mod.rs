@@ -4,6 +4,9 @@
 //! [`LedgerReader`] reads beside it from connections of its own; a [`Snapshot`] sees one state of the chain throughout,
 //! whatever is written meanwhile.
 
+mod batches;
+mod books;
+mod families;
 mod peg;
 mod read;
 mod write;
@@ -12,13 +15,14 @@ use aquifer_assets::primitives::Block;
 use aquifer_federation::treasury::BatchPlan;
 use elements::{AssetId, BlockHash, OutPoint, Txid};
 
-pub use peg::TreasuryTotals;
+pub use books::{Books, WaitingPegout};
 pub use read::{LedgerReader, Snapshot};
 pub use write::LedgerStore;
 
 const NAME: &str = "ledger.db";
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE blocks (
     height INTEGER PRIMARY KEY,
     hash BLOB NOT NULL UNIQUE,
@@ -67,7 +71,7 @@ CREATE TABLE treasury (               -- outputs on Bitcoin that the federation 
     redeem_script BLOB,
     claim_script BLOB,
     height INTEGER NOT NULL,
-    spent_height INTEGER,
+    spent_height INTEGER,             -- of the first batch that spends it or an alternative of it
     PRIMARY KEY (parent_txid, parent_vout)
 ) WITHOUT ROWID;
 CREATE TABLE pegouts (
@@ -76,7 +80,7 @@ CREATE TABLE pegouts (
     amount_sat INTEGER NOT NULL,
     parent_script BLOB NOT NULL,
     height INTEGER NOT NULL,
-    batch_height INTEGER,
+    batch_height INTEGER,             -- of the latest batch that pays it
     batch_vout INTEGER,
     fee_sat INTEGER,
     PRIMARY KEY (txid, vout)
@@ -102,7 +106,59 @@ CREATE TABLE supply (
     burned INTEGER NOT NULL,          -- of removed: neither fees nor peg-outs
     blinded_issuances INTEGER NOT NULL
 ) WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE books (                  -- the peg after each block
+    height INTEGER PRIMARY KEY,
+    pegged_in_sat INTEGER NOT NULL,
+    pegged_out_sat INTEGER NOT NULL,
+    burned_sat INTEGER NOT NULL,
+    waiting_sat INTEGER NOT NULL,
+    coins_sat INTEGER NOT NULL,
+    coins INTEGER NOT NULL,
+    in_flight_sat INTEGER NOT NULL
+);
+CREATE TABLE supply_history (         -- the supply of an asset after each block that changed it
+    asset BLOB NOT NULL,
+    height INTEGER NOT NULL,
+    issued INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
+    burned INTEGER NOT NULL,
+    blinded_issuances INTEGER NOT NULL,
+    PRIMARY KEY (asset, height)
+) WITHOUT ROWID;
+CREATE TABLE payments (               -- what the batch of a block pays
+    height INTEGER NOT NULL,
+    txid BLOB NOT NULL,
+    vout INTEGER NOT NULL,
+    amount_sat INTEGER NOT NULL,
+    PRIMARY KEY (height, txid, vout)
+) WITHOUT ROWID;
+CREATE TABLE open_batches (           -- batches that are not known to be buried on Bitcoin
+    height INTEGER PRIMARY KEY,
+    spent_sat INTEGER NOT NULL        -- the coins that it spends
+);
+CREATE TABLE valve (
+    only INTEGER PRIMARY KEY CHECK (only = 0),
+    state BLOB NOT NULL
+);
+CREATE INDEX treasury_unspent ON treasury (height, parent_txid, parent_vout) WHERE spent_height IS NULL;
+CREATE INDEX pegouts_by_height ON pegouts (height DESC, txid, vout);
+",
+    "
+ALTER TABLE treasury ADD COLUMN booked_txid BLOB; -- of an alternative of a coin: what the books call that coin
+ALTER TABLE treasury ADD COLUMN booked_vout INTEGER;
+CREATE INDEX treasury_alternatives ON treasury (booked_txid, booked_vout) WHERE booked_txid IS NOT NULL;
+CREATE INDEX treasury_spent ON treasury (spent_height);
+CREATE TABLE batches (
+    height INTEGER PRIMARY KEY,
+    family INTEGER NOT NULL,          -- height of the first of the batches that take each other's place
+    fee_sat INTEGER NOT NULL,
+    is_buried INTEGER NOT NULL DEFAULT 0 -- whether this member knows it to be the one that is deep on Bitcoin
+);
+CREATE INDEX batches_by_family ON batches (family, height);
+",
+];
 
 /// A final block to be connected.
 pub struct NewBlock<'a> {
@@ -118,6 +174,9 @@ pub struct NewBlock<'a> {
     pub certificate: &'a [u8],
     /// The batch that its coinbase commits to.
     pub batch: Option<&'a BatchPlan>,
+    /// The state of the valve after it, as [`aquifer_federation::valve::Valve::save`] gives it; `None` for genesis, after
+    /// which every valve is new.
+    pub valve: Option<&'a [u8]>,
 }
 
 /// Where the chain stands.
@@ -183,7 +242,7 @@ pub struct StoredPegout {
 /// How a peg-out was paid.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct PaidBy {
-    /// Height of the block that agreed on the batch.
+    /// Height of the block that agreed on the batch; on the latest one, where it was replaced.
     pub height: u32,
     /// Output of the batch that pays it.
     pub vout: u32,

@@ -10,35 +10,12 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::super::db::StoreError;
 use super::read::Snapshot;
-use super::{AssetSupply, PaidBy, StoredIssuance, StoredPegout, outpoint_of, parent_outpoint_of};
+use super::{AssetSupply, PaidBy, StoredIssuance, StoredPegout, WaitingPegout, outpoint_of, parent_outpoint_of};
 
-const COIN_COLUMNS: &str =
-    "parent_txid, parent_vout, amount_sat, script_pubkey, witness_script, redeem_script, claim_script";
+pub(super) const COIN_COLUMNS: &str = "parent_txid, parent_vout, amount_sat, script_pubkey, witness_script, redeem_script, claim_script, booked_txid, booked_vout";
 
-const PEGOUT_COLUMNS: &str = "txid, vout, amount_sat, parent_script, height, batch_height, batch_vout, fee_sat";
-
-/// What the treasury holds and what it has done, in satoshi, as the chain tells it.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct TreasuryTotals {
-    /// All peg-ins claimed so far.
-    pub pegged_in_sat: u64,
-    /// All peg-outs requested so far.
-    pub pegged_out_sat: u64,
-    /// Requested, not yet in a batch.
-    pub waiting_sat: u64,
-    /// Coins held, with the change of batches.
-    pub coins_sat: u64,
-    /// Number of those coins.
-    pub coins: u32,
-}
-
-impl TreasuryTotals {
-    /// What must hold after every block: pegged in − paid out = coins held.
-    pub fn is_balanced(&self) -> bool {
-        let paid_sat = self.pegged_out_sat.checked_sub(self.waiting_sat);
-        paid_sat.and_then(|paid_sat| self.pegged_in_sat.checked_sub(paid_sat)) == Some(self.coins_sat)
-    }
-}
+pub(super) const PEGOUT_COLUMNS: &str =
+    "txid, vout, amount_sat, parent_script, height, batch_height, batch_vout, fee_sat";
 
 impl Snapshot<'_> {
     /// The transaction and height that claimed a deposit.
@@ -53,7 +30,7 @@ impl Snapshot<'_> {
         })
     }
 
-    /// The coins that no batch has spent, oldest first.
+    /// The coins that no batch has spent, with every alternative of each, oldest first.
     pub fn treasury_coins(&self) -> Result<Vec<TreasuryCoin>, StoreError> {
         self.query(|connection| {
             connection
@@ -79,13 +56,19 @@ impl Snapshot<'_> {
     }
 
     /// Peg-outs that no batch has paid, oldest first.
-    pub fn waiting_pegouts(&self) -> Result<Vec<PegoutRequest>, StoreError> {
+    pub fn waiting_pegouts(&self) -> Result<Vec<WaitingPegout>, StoreError> {
         self.query(|connection| {
             connection
                 .prepare_cached(&format!(
-                    "SELECT {PEGOUT_COLUMNS} FROM pegouts WHERE batch_height IS NULL ORDER BY height, txid, vout"
+                    "SELECT {PEGOUT_COLUMNS}, (SELECT median_time_past FROM blocks WHERE blocks.height = pegouts.height)
+                     FROM pegouts WHERE batch_height IS NULL ORDER BY height, txid, vout"
                 ))?
-                .query_map([], |row| Ok(pegout_of_row(row)?.request))?
+                .query_map([], |row| {
+                    Ok(WaitingPegout {
+                        request: pegout_of_row(row)?.request,
+                        requested_seconds: row.get::<_, u32>(8)?.into(),
+                    })
+                })?
                 .collect()
         })
     }
@@ -108,16 +91,6 @@ impl Snapshot<'_> {
                     "SELECT {PEGOUT_COLUMNS} FROM pegouts ORDER BY height DESC, txid, vout LIMIT ?1"
                 ))?
                 .query_map([limit], pegout_of_row)?
-                .collect()
-        })
-    }
-
-    /// The unsigned Bitcoin transactions of all batches, as (height, encoded transaction), oldest first.
-    pub fn batches(&self) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
-        self.query(|connection| {
-            connection
-                .prepare_cached("SELECT height, batch FROM blocks WHERE batch IS NOT NULL ORDER BY height")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })
     }
@@ -166,30 +139,13 @@ impl Snapshot<'_> {
                 .collect()
         })
     }
-
-    /// Totals of the peg.
-    pub fn treasury_totals(&self) -> Result<TreasuryTotals, StoreError> {
-        self.query(|connection| {
-            let sum = |query: &str| -> Result<u64, rusqlite::Error> {
-                connection.prepare_cached(query)?.query_row([], |row| row.get(0)).map(amount)
-            };
-            Ok(TreasuryTotals {
-                pegged_in_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM deposits")?,
-                pegged_out_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM pegouts")?,
-                waiting_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM pegouts WHERE batch_height IS NULL")?,
-                coins_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM treasury WHERE spent_height IS NULL")?,
-                coins: u32::try_from(sum("SELECT COUNT(*) FROM treasury WHERE spent_height IS NULL")?)
-                    .unwrap_or(u32::MAX),
-            })
-        })
-    }
 }
 
-fn amount(stored: i64) -> u64 {
+pub(super) fn amount(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
 }
 
-fn coin_of_row(row: &Row<'_>) -> Result<TreasuryCoin, rusqlite::Error> {
+pub(super) fn coin_of_row(row: &Row<'_>) -> Result<TreasuryCoin, rusqlite::Error> {
     // Deposits alone have a claim script.
     let kind = match row.get::<_, Option<Vec<u8>>>(6)? {
         None => CoinKind::Treasury,
@@ -200,16 +156,20 @@ fn coin_of_row(row: &Row<'_>) -> Result<TreasuryCoin, rusqlite::Error> {
         },
     };
     let outpoint = parent_outpoint_of(row.get(0)?, row.get(1)?);
+    let booked_as = match (row.get(7)?, row.get(8)?) {
+        (Some(txid), Some(vout)) => parent_outpoint_of(txid, vout),
+        _ => outpoint,
+    };
     Ok(TreasuryCoin {
         outpoint,
-        booked_as: outpoint,
+        booked_as,
         amount_sat: amount(row.get(2)?),
         script_pubkey: ScriptBuf::from_bytes(row.get(3)?),
         kind,
     })
 }
 
-fn pegout_of_row(row: &Row<'_>) -> Result<StoredPegout, rusqlite::Error> {
+pub(super) fn pegout_of_row(row: &Row<'_>) -> Result<StoredPegout, rusqlite::Error> {
     let batch = match (row.get(5)?, row.get(6)?, row.get::<_, Option<i64>>(7)?) {
         (Some(height), Some(vout), Some(fee_sat)) => Some(PaidBy { height, vout, fee_sat: amount(fee_sat) }),
         _ => None,

@@ -1,6 +1,6 @@
 //! The one writer of the ledger.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,11 +15,13 @@ use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
 
 use super::super::db::{Database, Gate, StoreError, Write, failed, integer};
+use super::books::write_books;
+use super::families::book_batch;
 use super::{MIGRATIONS, NAME, NewBlock};
 
 /// Writes the ledger.
 pub struct LedgerStore {
-    database: Database,
+    pub(super) database: Database,
     pegged_asset: AssetId,
 }
 
@@ -50,6 +52,7 @@ impl LedgerStore {
                     effects: &Effects::default(),
                     certificate: &[],
                     batch: None,
+                    valve: None,
                 })?;
             }
             Some(found) if found == expected => {}
@@ -72,6 +75,7 @@ impl LedgerStore {
                 .and_then(|()| insert_history(transaction, new))
                 .and_then(|()| insert_peg(transaction, new))
                 .and_then(|()| count_supply(transaction, new, pegged_asset))
+                .and_then(|()| write_books(transaction, new, pegged_asset))
                 .map_err(|error| failed(NAME, error))
         })
     }
@@ -206,47 +210,14 @@ fn insert_peg(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
             new.height
         ])?;
     }
-    let Some(batch) = new.batch else { return Ok(()) };
-    let mut spend = transaction
-        .prepare_cached("UPDATE treasury SET spent_height = ?3 WHERE parent_txid = ?1 AND parent_vout = ?2")?;
-    for input in &batch.transaction.input {
-        let outpoint = input.previous_output;
-        spend.execute(params![outpoint.txid.to_byte_array(), outpoint.vout, new.height])?;
+    match new.batch {
+        Some(batch) => book_batch(transaction, new.height, batch),
+        None => Ok(()),
     }
-    for change in &batch.change {
-        coin.execute(params![
-            change.outpoint.txid.to_byte_array(),
-            change.outpoint.vout,
-            integer(change.amount_sat),
-            change.script_pubkey.as_bytes(),
-            // The treasury's own output needs none: how it is spent follows from the federation.
-            Vec::<u8>::new(),
-            None::<Vec<u8>>,
-            None::<Vec<u8>>,
-            new.height
-        ])?;
-    }
-    let mut pay = transaction.prepare_cached(
-        "UPDATE pegouts SET batch_height = ?3, batch_vout = ?4, fee_sat = ?5
-         WHERE txid = ?1 AND vout = ?2 AND batch_height IS NULL",
-    )?;
-    for paid in &batch.paid {
-        let changed = pay.execute(params![
-            paid.request.txid.to_byte_array(),
-            paid.request.vout,
-            new.height,
-            paid.vout,
-            integer(paid.fee_sat)
-        ])?;
-        if changed != 1 {
-            // A peg-out is paid by one batch only; the transaction is rolled back and the member stops.
-            return Err(rusqlite::Error::StatementChangedRows(changed));
-        }
-    }
-    Ok(())
 }
 
 fn count_supply(transaction: &Transaction<'_>, new: &NewBlock<'_>, pegged_asset: AssetId) -> Done {
+    let mut changed = BTreeSet::new();
     let mut add = transaction.prepare_cached(
         "INSERT INTO supply (asset, issued, removed, burned, blinded_issuances) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (asset) DO UPDATE SET
@@ -256,6 +227,7 @@ fn count_supply(transaction: &Transaction<'_>, new: &NewBlock<'_>, pegged_asset:
              blinded_issuances = blinded_issuances + excluded.blinded_issuances",
     )?;
     let mut count = |asset: AssetId, issued: u64, removed: u64, burned: u64, blinded: u32| {
+        changed.insert(asset);
         add.execute(params![asset.to_byte_array(), integer(issued), integer(removed), integer(burned), blinded])
             .map(|_| ())
     };
@@ -293,6 +265,13 @@ fn count_supply(transaction: &Transaction<'_>, new: &NewBlock<'_>, pegged_asset:
             Some(tokens) => count(record.token, tokens, 0, 0, 0)?,
             None => count(record.token, 0, 0, 0, 1)?,
         }
+    }
+    let mut history = transaction.prepare_cached(
+        "INSERT INTO supply_history (asset, height, issued, removed, burned, blinded_issuances)
+         SELECT asset, ?2, issued, removed, burned, blinded_issuances FROM supply WHERE asset = ?1",
+    )?;
+    for asset in changed {
+        history.execute(params![asset.to_byte_array(), new.height])?;
     }
     Ok(())
 }
