@@ -1,7 +1,5 @@
 //! The one transaction that given coins, requests and fee make.
 
-use std::collections::BTreeMap;
-
 use aquifer_assets::peg::PegoutRequest;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxOut, absolute::LockTime, transaction::Version};
 
@@ -144,19 +142,14 @@ fn relay_fee_sat(treasury: &Treasury, transaction: &Transaction, coins: &[&Treas
     fee_sat(signed_weight(treasury, transaction, coins, SpendPath::Members), MIN_FEE_RATE_SAT_PER_KVB)
 }
 
-/// Weight of the transaction once it is signed, with the longest signatures.
+/// Weight of the transaction that spends these coins once it is signed, with the longest signatures.
 pub(super) fn signed_weight(
     treasury: &Treasury,
     transaction: &Transaction,
     coins: &[&TreasuryCoin],
     path: SpendPath,
 ) -> u64 {
-    let by_outpoint: BTreeMap<OutPoint, &&TreasuryCoin> = coins.iter().map(|coin| (coin.outpoint, coin)).collect();
-    let mut signed = transaction.clone();
-    for input in &mut signed.input {
-        if let Some(coin) = by_outpoint.get(&input.previous_output) {
-            input.witness = coin.longest_witness(treasury, path);
-        }
-    }
-    signed.weight().to_wu()
+    // Marker and flag of a transaction with witnesses, a byte each.
+    let unsigned = transaction.weight().to_wu().saturating_add(2);
+    coins.iter().fold(unsigned, |sum, coin| sum.saturating_add(coin.witness_weight(treasury, path)))
 }

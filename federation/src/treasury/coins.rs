@@ -8,7 +8,7 @@ use bitcoin::{
 use elements::Script;
 
 use super::{output::TreasuryOutput, rules::Treasury};
-use crate::roster::{MAX_SIGNATURE_SIZE, max_witness_size};
+use crate::roster::max_witness_size;
 
 /// Bytes of a BIP 340 signature in a witness; with `SIGHASH_DEFAULT` nothing follows it.
 pub(super) const SCHNORR_SIZE: usize = 64;
@@ -107,29 +107,17 @@ impl TreasuryCoin {
     /// Weight of the signed input in weight units, with the longest signatures.
     pub(super) fn input_weight(&self, treasury: &Treasury, path: SpendPath) -> u64 {
         let without_witness = self.unsigned_input().legacy_weight().to_wu();
-        let witness = match &self.kind {
-            CoinKind::Deposit { witness_script, .. } => max_witness_size(treasury.threshold, witness_script.len()),
-            CoinKind::Treasury => self.longest_witness(treasury, path).size(),
-        };
-        without_witness.saturating_add(u64::try_from(witness).unwrap_or(u64::MAX))
+        without_witness.saturating_add(self.witness_weight(treasury, path))
     }
 
-    /// The longest witness a signed input can have.
-    pub(super) fn longest_witness(&self, treasury: &Treasury, path: SpendPath) -> Witness {
-        let threshold = treasury.threshold;
-        match (&self.kind, path) {
-            (CoinKind::Deposit { witness_script, .. }, _) => {
-                let signature = vec![0; MAX_SIGNATURE_SIZE];
-                deposit_witness(witness_script, &vec![signature.as_slice(); threshold])
-            }
-            (CoinKind::Treasury, SpendPath::Key) => key_witness(&[0; SCHNORR_SIZE]),
-            (CoinKind::Treasury, SpendPath::Members) => {
-                let members = treasury.peg_keys.len();
-                let signature: &[u8] = &[0; SCHNORR_SIZE];
-                let signed = (0..members).map(|member| if member < threshold { signature } else { &[] });
-                members_witness(treasury.output(), &signed.collect::<Vec<_>>())
-            }
-        }
+    /// Weight of the longest witness a signed input can have, in weight units.
+    pub(super) fn witness_weight(&self, treasury: &Treasury, path: SpendPath) -> u64 {
+        let bytes = match (&self.kind, path) {
+            (CoinKind::Deposit { witness_script, .. }, _) => max_witness_size(treasury.threshold, witness_script.len()),
+            (CoinKind::Treasury, SpendPath::Key) => key_witness(&[0; SCHNORR_SIZE]).size(),
+            (CoinKind::Treasury, SpendPath::Members) => treasury.members_witness_bytes,
+        };
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
 

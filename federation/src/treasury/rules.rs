@@ -3,7 +3,10 @@
 use aquifer_assets::peg::PegoutRequest;
 use bitcoin::{Script, ScriptBuf, secp256k1::PublicKey};
 
-use super::output::{TreasuryOutput, TreasuryOutputError};
+use super::{
+    coins::{SCHNORR_SIZE, members_witness},
+    output::{TreasuryOutput, TreasuryOutputError},
+};
 use crate::{keys::TreasuryKey, roster::Roster};
 
 /// Largest batch that this code plans, in weight units.
@@ -151,6 +154,8 @@ pub struct Treasury {
     pub(super) threshold: usize,
     /// The members' peg keys, in roster order.
     pub(super) peg_keys: Vec<PublicKey>,
+    /// Size of the largest witness by which `k` members spend its output, in bytes.
+    pub(super) members_witness_bytes: usize,
     output: TreasuryOutput,
     /// Output scripts that pay the federation itself.
     own_scripts: Vec<ScriptBuf>,
@@ -169,9 +174,14 @@ impl Treasury {
         let own_scripts = vec![output.script_pubkey().clone(), program.to_p2sh(), fedpeg.to_p2sh(), program];
         let peg_keys = roster.members().iter().map(|card| card.peg_key).collect();
         let emergency = roster.settings().emergency.as_ref();
+        let signature: &[u8] = &[0; SCHNORR_SIZE];
+        let signed =
+            (0..roster.members().len()).map(|member| if member < roster.threshold() { signature } else { &[] });
+        let members_witness_bytes = members_witness(&output, &signed.collect::<Vec<_>>()).size();
         Ok(Self {
             threshold: roster.threshold(),
             peg_keys,
+            members_witness_bytes,
             output,
             own_scripts,
             emergency_timelock_blocks: emergency.map(|emergency| emergency.timelock_blocks),

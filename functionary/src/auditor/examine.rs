@@ -12,7 +12,7 @@ use aquifer_proto::ledger::Block as Message;
 use bitcoin::OutPoint;
 use elements::{BlockHash, Txid};
 
-use super::payments::{BatchFault, Payments, committed_batch, follow_batch};
+use super::payments::{BatchFault, Payments, ReserveCoin, committed_batch, follow_batch, follow_replacement};
 use super::store::{AuditorStore, Passed};
 use crate::store::StoreError;
 
@@ -136,13 +136,20 @@ impl Chain {
         if given != committed {
             return Err(tampered(format!("it commits to the batch {committed}, beside it is {given}")));
         }
-        let mut unspent: BTreeMap<OutPoint, u64> = BTreeMap::new();
+        let mut coins: BTreeMap<OutPoint, ReserveCoin> = BTreeMap::new();
         for input in &batch.input {
-            if let Some((amount_sat, false)) = store.reserve_coin(&input.previous_output)? {
-                unspent.insert(input.previous_output, amount_sat);
+            if let Some(coin) = store.reserve_coin(&input.previous_output)? {
+                coins.insert(input.previous_output, coin);
             }
         }
-        let followed = follow_batch(&self.network, &batch, &unspent, &store.open_requests()?);
+        // What it spends first says whether it is a new one or takes the place of another; it must hold of all.
+        let first = batch.input.first().and_then(|input| coins.get(&input.previous_output));
+        let taken = first.and_then(|coin| coin.spent_height);
+        coins.retain(|_, coin| coin.spent_height == taken);
+        let followed = match taken {
+            None => follow_batch(&self.network, &batch, &coins, &store.open_requests()?),
+            Some(height) => follow_replacement(&self.network, &batch, &coins, store.earlier(height)?),
+        };
         followed.map(Some).map_err(|fault| refused(hash, fault))
     }
 }

@@ -7,6 +7,10 @@
 //!   less its share of the fee. The payments bear the fee in equal parts, the first ones one satoshi more where it does not
 //!   divide. So what leaves the reserve is exactly what was burned for it.
 //! * Identical requests are paid oldest first; none is paid twice.
+//! * A batch that spends a coin again which an earlier one spends takes its place: it spends exactly the same coins, pays
+//!   exactly the same requests in the same order, and makes the same change. So Bitcoin confirms one of them at most, and for
+//!   the reserve it does not matter which. Change of the later one is an *alternative* of the change of the first: one coin
+//!   with several places where it may be, and with the name of the first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +38,29 @@ pub struct Request {
     pub amount_sat: u64,
     /// Where it goes.
     pub script: ScriptBuf,
+}
+
+/// A coin of the reserve, at one of the places where it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReserveCoin {
+    /// Its name: the first of these places.
+    pub(super) name: OutPoint,
+    pub(super) amount_sat: u64,
+    /// Height of the first batch that spends it.
+    pub(super) spent_height: Option<u32>,
+}
+
+/// What the batches before it, whose place a batch takes, have done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Earlier {
+    /// Height of the first of them.
+    pub(super) height: u32,
+    /// Names of the coins they spend.
+    pub(super) spent: BTreeSet<OutPoint>,
+    /// The requests they pay, in order.
+    pub(super) paid: Vec<Request>,
+    /// The coins they make, by name, with their amounts in satoshi, in order.
+    pub(super) change: Vec<(OutPoint, u64)>,
 }
 
 /// A batch must not be signed.
@@ -81,6 +108,14 @@ pub enum BatchFault {
         /// Where it goes.
         script: ScriptBuf,
     },
+    /// It takes the place of an earlier batch, but does not do the same.
+    #[error("the batch takes the place of that of block {height}, but does not {what}")]
+    Replacement {
+        /// Height of the earlier batch.
+        height: u32,
+        /// What differs.
+        what: &'static str,
+    },
     /// A deposit is the change of a batch.
     #[error("a peg-in claims {0}, which is change of the treasury and no deposit")]
     ClaimedChange(OutPoint),
@@ -89,14 +124,16 @@ pub enum BatchFault {
 /// What a batch does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Payments {
-    /// The coins it spends.
-    pub(super) spent: Vec<OutPoint>,
-    /// The coins it makes, with their amounts in satoshi.
+    /// The coins it spends, by name.
+    pub(super) spent: BTreeSet<OutPoint>,
+    /// Where the coins are that it makes, with their amounts in satoshi.
     pub(super) change: Vec<(OutPoint, u64)>,
     /// The requests it pays, with their share of the fee in satoshi.
     pub(super) paid: Vec<(elements::OutPoint, u64)>,
     /// What was burned for them, in satoshi.
     pub(super) paid_sat: u64,
+    /// Whose place it takes.
+    pub(super) replaces: Option<Earlier>,
 }
 
 /// Whether an output script of the parent chain is the treasury's, so that what is paid to it stays in the reserve.
@@ -128,23 +165,51 @@ fn fee_limit_sat(batch: &bitcoin::Transaction) -> u64 {
     unsigned.saturating_add(inputs.saturating_mul(SIGNED_INPUT_BYTES)).saturating_mul(MAX_FEE_SAT_PER_BYTE)
 }
 
-/// Finds out what a batch does. `unspent` has the amounts of the reserve's coins, as far as the batch spends them; `open` are
+/// Finds out what a batch does that takes the place of earlier ones. `coins` are those that it spends, as far as the earlier
+/// ones spend them too.
+pub(super) fn follow_replacement(
+    network: &Network,
+    batch: &bitcoin::Transaction,
+    coins: &BTreeMap<OutPoint, ReserveCoin>,
+    earlier: Earlier,
+) -> Result<Payments, BatchFault> {
+    let payments = follow_batch(network, batch, coins, &earlier.paid)?;
+    let fault = |what| BatchFault::Replacement { height: earlier.height, what };
+    if payments.spent != earlier.spent {
+        return Err(fault("spend the same coins"));
+    }
+    if !payments.paid.iter().map(|(request, _)| *request).eq(earlier.paid.iter().map(|request| request.outpoint)) {
+        return Err(fault("pay the same requests in the same order"));
+    }
+    if !payments
+        .change
+        .iter()
+        .map(|(_, amount_sat)| amount_sat)
+        .eq(earlier.change.iter().map(|(_, amount_sat)| amount_sat))
+    {
+        return Err(fault("make the same change"));
+    }
+    Ok(Payments { replaces: Some(earlier), ..payments })
+}
+
+/// Finds out what a batch does. `unspent` has the coins of the reserve, as far as the batch spends them; `open` are
 /// the requests of earlier blocks that are not paid, oldest first.
 pub(super) fn follow_batch(
     network: &Network,
     batch: &bitcoin::Transaction,
-    unspent: &BTreeMap<OutPoint, u64>,
+    unspent: &BTreeMap<OutPoint, ReserveCoin>,
     open: &[Request],
 ) -> Result<Payments, BatchFault> {
     let mut seen = BTreeSet::new();
     let mut inputs_sat = 0u64;
     for input in &batch.input {
         let outpoint = input.previous_output;
-        if !seen.insert(outpoint) {
+        let coin = unspent.get(&outpoint).ok_or(BatchFault::Input(outpoint))?;
+        // Nor two places where one coin may be.
+        if !seen.insert(coin.name) {
             return Err(BatchFault::RepeatedInput(outpoint));
         }
-        let amount_sat = unspent.get(&outpoint).ok_or(BatchFault::Input(outpoint))?;
-        inputs_sat = inputs_sat.saturating_add(*amount_sat);
+        inputs_sat = inputs_sat.saturating_add(coin.amount_sat);
     }
     let outputs_sat = batch.output.iter().fold(0u64, |sum, output| sum.saturating_add(output.value.to_sat()));
     let fee_sat = inputs_sat.checked_sub(outputs_sat).ok_or(BatchFault::Overspent { inputs_sat, outputs_sat })?;
@@ -153,7 +218,7 @@ pub(super) fn follow_batch(
     if fee_sat > limit_sat {
         return Err(BatchFault::Fee { fee_sat, limit_sat });
     }
-    let mut payments = Payments { spent: seen.into_iter().collect(), ..Payments::default() };
+    let mut payments = Payments { spent: seen, ..Payments::default() };
     let txid = batch.compute_txid();
     let (change, paying): (Vec<_>, Vec<_>) =
         (0u32..).zip(&batch.output).partition(|(_, output)| is_treasury(network, &output.script_pubkey));

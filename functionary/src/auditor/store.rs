@@ -17,12 +17,13 @@ use elements::encode::serialize;
 use elements::{AssetId, BlockHash, BlockHeader, OutPoint, Txid};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::payments::{Payments, Request};
+use super::payments::{Earlier, Payments, Request, ReserveCoin};
 use super::summary::{AssetCount, ReserveCount};
 use crate::store::db::{Database, integer};
 use crate::store::{OpenGate, StoreError};
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE blocks (
     height INTEGER PRIMARY KEY,
     hash BLOB NOT NULL,
@@ -70,7 +71,22 @@ CREATE TABLE assets (
     fees_lost INTEGER NOT NULL,
     blinded_issuances INTEGER NOT NULL
 ) WITHOUT ROWID;
-"];
+",
+    "
+ALTER TABLE reserve ADD COLUMN name_txid BLOB; -- of another place where a coin may be: the coin
+ALTER TABLE reserve ADD COLUMN name_vout INTEGER;
+ALTER TABLE requests ADD COLUMN position INTEGER; -- among the payments of its batch
+CREATE TABLE change (                 -- what the first of the batches that take each other's place makes
+    height INTEGER NOT NULL,
+    txid BLOB NOT NULL,
+    vout INTEGER NOT NULL,
+    PRIMARY KEY (height, vout)
+) WITHOUT ROWID;
+CREATE INDEX reserve_spent ON reserve (spent_height);
+CREATE INDEX reserve_names ON reserve (name_txid, name_vout) WHERE name_txid IS NOT NULL;
+CREATE INDEX requests_paid ON requests (paid_height, position);
+",
+];
 
 /// A block that was passed, and what it does.
 pub(super) struct Passed {
@@ -135,15 +151,46 @@ impl AuditorStore {
         })
     }
 
-    /// The amount of a coin that the reserve holds or held, and whether it is spent.
-    pub(super) fn reserve_coin(&self, coin: &bitcoin::OutPoint) -> Result<Option<(u64, bool)>, StoreError> {
+    /// A coin that the reserve holds or held, by a place where it may be.
+    pub(super) fn reserve_coin(&self, coin: &bitcoin::OutPoint) -> Result<Option<ReserveCoin>, StoreError> {
         self.query(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT amount_sat, spent_height IS NOT NULL FROM reserve WHERE txid = ?1 AND vout = ?2",
+                    "SELECT IFNULL(name_txid, txid), IFNULL(name_vout, vout), amount_sat, spent_height
+                     FROM reserve WHERE txid = ?1 AND vout = ?2",
                 )?
-                .query_row(params![coin.txid.to_byte_array(), coin.vout], |row| Ok((amount(row.get(0)?), row.get(1)?)))
+                .query_row(params![coin.txid.to_byte_array(), coin.vout], |row| {
+                    Ok(ReserveCoin {
+                        name: parent_outpoint(row.get(0)?, row.get(1)?),
+                        amount_sat: amount(row.get(2)?),
+                        spent_height: row.get(3)?,
+                    })
+                })
                 .optional()
+        })
+    }
+
+    /// What the batch of the block at a height has done.
+    pub(super) fn earlier(&self, height: u32) -> Result<Earlier, StoreError> {
+        self.query(|connection| {
+            let spent = connection
+                .prepare_cached("SELECT txid, vout FROM reserve WHERE spent_height = ?1 AND name_txid IS NULL")?
+                .query_map([height], |row| Ok(parent_outpoint(row.get(0)?, row.get(1)?)))?
+                .collect::<Result<_, _>>()?;
+            let paid = connection
+                .prepare_cached(
+                    "SELECT txid, vout, amount_sat, script FROM requests WHERE paid_height = ?1 ORDER BY position",
+                )?
+                .query_map([height], request_of_row)?
+                .collect::<Result<_, _>>()?;
+            let change = connection
+                .prepare_cached(
+                    "SELECT txid, vout, amount_sat FROM change JOIN reserve USING (txid, vout)
+                     WHERE change.height = ?1 ORDER BY vout",
+                )?
+                .query_map([height], |row| Ok((parent_outpoint(row.get(0)?, row.get(1)?), amount(row.get(2)?))))?
+                .collect::<Result<_, _>>()?;
+            Ok(Earlier { height, spent, paid, change })
         })
     }
 
@@ -155,13 +202,7 @@ impl AuditorStore {
                     "SELECT txid, vout, amount_sat, script FROM requests WHERE paid_height IS NULL
                      ORDER BY height, txid, vout",
                 )?
-                .query_map([], |row| {
-                    Ok(Request {
-                        outpoint: OutPoint::new(Txid::from_byte_array(row.get(0)?), row.get(1)?),
-                        amount_sat: amount(row.get(2)?),
-                        script: ScriptBuf::from_bytes(row.get(3)?),
-                    })
-                })?
+                .query_map([], request_of_row)?
                 .collect()
         })
     }
@@ -208,8 +249,10 @@ impl AuditorStore {
                 pegged_out_sat: requests_sat,
                 paid_sat,
                 parent_fees_sat: sum("SELECT COALESCE(SUM(fee_sat), 0) FROM requests")?,
-                coins_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM reserve WHERE spent_height IS NULL")?,
-                coins: sum("SELECT COUNT(*) FROM reserve WHERE spent_height IS NULL")?,
+                coins_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM reserve
+                                WHERE spent_height IS NULL AND name_txid IS NULL")?,
+                coins: sum("SELECT COUNT(*) FROM reserve
+                                WHERE spent_height IS NULL AND name_txid IS NULL")?,
             })
         })
     }
@@ -217,6 +260,18 @@ impl AuditorStore {
 
 fn amount(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
+}
+
+fn parent_outpoint(txid: [u8; 32], vout: u32) -> bitcoin::OutPoint {
+    bitcoin::OutPoint::new(bitcoin::Txid::from_byte_array(txid), vout)
+}
+
+fn request_of_row(row: &Row<'_>) -> Result<Request, rusqlite::Error> {
+    Ok(Request {
+        outpoint: OutPoint::new(Txid::from_byte_array(row.get(0)?), row.get(1)?),
+        amount_sat: amount(row.get(2)?),
+        script: ScriptBuf::from_bytes(row.get(3)?),
+    })
 }
 
 fn asset_of_row(row: &Row<'_>) -> Result<AssetCount, rusqlite::Error> {
@@ -281,25 +336,56 @@ fn apply_peg(transaction: &Transaction<'_>, passed: &Passed) -> Done {
         let (txid, vout) = (wanted.outpoint.txid.to_byte_array(), wanted.outpoint.vout);
         request.execute(params![txid, vout, height, integer(wanted.amount_sat), wanted.parent_script.as_bytes()])?;
     }
-    let Some(payments) = &passed.payments else { return Ok(()) };
+    match &passed.payments {
+        Some(payments) => apply_batch(transaction, height, payments),
+        None => Ok(()),
+    }
+}
+
+fn apply_batch(transaction: &Transaction<'_>, height: u32, payments: &Payments) -> Done {
     let changed_one = |changed: usize| {
         // What is spent or paid was looked up before; if it is not there now, the file was changed under our feet.
         if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
     };
+    if let Some(earlier) = &payments.replaces {
+        // The books are as they were; the coins that it makes may be here as well.
+        let mut alternative = transaction.prepare_cached(
+            "INSERT INTO reserve (txid, vout, amount_sat, name_txid, name_vout, spent_height)
+             SELECT ?1, ?2, amount_sat, txid, vout, spent_height FROM reserve WHERE txid = ?3 AND vout = ?4",
+        )?;
+        for ((place, _), (name, _)) in payments.change.iter().zip(&earlier.change) {
+            let (txid, name_txid) = (place.txid.to_byte_array(), name.txid.to_byte_array());
+            changed_one(alternative.execute(params![txid, place.vout, name_txid, name.vout])?)?;
+        }
+        let mut fee = transaction
+            .prepare_cached("UPDATE requests SET fee_sat = ?3 WHERE txid = ?1 AND vout = ?2 AND paid_height = ?4")?;
+        for (paid, fee_sat) in &payments.paid {
+            let (txid, fee_sat) = (paid.txid.to_byte_array(), integer(*fee_sat));
+            changed_one(fee.execute(params![txid, paid.vout, fee_sat, earlier.height])?)?;
+        }
+        return Ok(());
+    }
     let mut spend = transaction.prepare_cached(
-        "UPDATE reserve SET spent_height = ?3 WHERE txid = ?1 AND vout = ?2 AND spent_height IS NULL",
+        "UPDATE reserve SET spent_height = ?3 WHERE spent_height IS NULL
+         AND ((txid = ?1 AND vout = ?2) OR (name_txid = ?1 AND name_vout = ?2))",
     )?;
     for spent in &payments.spent {
-        changed_one(spend.execute(params![spent.txid.to_byte_array(), spent.vout, height])?)?;
+        // The coin, and as many other places as there are where it may be.
+        changed_one(spend.execute(params![spent.txid.to_byte_array(), spent.vout, height])?.min(1))?;
     }
+    let mut coin = transaction.prepare_cached("INSERT INTO reserve (txid, vout, amount_sat) VALUES (?1, ?2, ?3)")?;
+    let mut change = transaction.prepare_cached("INSERT INTO change (height, txid, vout) VALUES (?1, ?2, ?3)")?;
     for (outpoint, amount_sat) in &payments.change {
         coin.execute(params![outpoint.txid.to_byte_array(), outpoint.vout, integer(*amount_sat)])?;
+        change.execute(params![height, outpoint.txid.to_byte_array(), outpoint.vout])?;
     }
     let mut pay = transaction.prepare_cached(
-        "UPDATE requests SET paid_height = ?3, fee_sat = ?4 WHERE txid = ?1 AND vout = ?2 AND paid_height IS NULL",
+        "UPDATE requests SET paid_height = ?3, fee_sat = ?4, position = ?5
+         WHERE txid = ?1 AND vout = ?2 AND paid_height IS NULL",
     )?;
-    for (paid, fee_sat) in &payments.paid {
-        changed_one(pay.execute(params![paid.txid.to_byte_array(), paid.vout, height, integer(*fee_sat)])?)?;
+    for (position, (paid, fee_sat)) in payments.paid.iter().enumerate() {
+        let (txid, fee_sat) = (paid.txid.to_byte_array(), integer(*fee_sat));
+        changed_one(pay.execute(params![txid, paid.vout, height, fee_sat, integer(position)])?)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Batches and what they pay; a store that goes on where it was.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aquifer_assets::block::CertificateKey;
 use aquifer_assets::chain::{ChainParams, NETWORK_VERSION, Network};
@@ -9,7 +9,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
 use elements::opcodes::all::OP_RETURN;
 
-use super::payments::{Payments, committed_batch, follow_batch};
+use super::payments::{Earlier, Payments, ReserveCoin, committed_batch, follow_batch, follow_replacement};
 use super::store::AuditorStore;
 use super::*;
 
@@ -63,9 +63,14 @@ fn batch(inputs: &[u8], outputs: &[(u64, ScriptBuf)]) -> Transaction {
     }
 }
 
+fn coins(tags: &[u8], amount_sat: u64) -> BTreeMap<OutPoint, ReserveCoin> {
+    let unspent = |tag: &u8| (coin(*tag), ReserveCoin { name: coin(*tag), amount_sat, spent_height: None });
+    tags.iter().map(unspent).collect()
+}
+
 /// Coins 1 and 2 of 100,000 sat each; three requests, two of them identical.
 fn follow(batch: &Transaction) -> Result<Payments, BatchFault> {
-    let unspent = BTreeMap::from([(coin(1), 100_000), (coin(2), 100_000)]);
+    let unspent = coins(&[1, 2], 100_000);
     let open = [request(1, 30_000, payee(1)), request(2, 20_000, payee(2)), request(3, 30_000, payee(1))];
     follow_batch(&network(), batch, &unspent, &open)
 }
@@ -78,7 +83,7 @@ fn each_payment_is_its_request_less_its_share_of_the_fee() {
     let named = |tag| elements::OutPoint::new(elements::Txid::from_byte_array([tag; 32]), 0);
     assert_eq!(followed.paid, [(named(1), 501), (named(2), 500)]);
     assert_eq!(followed.change, [(OutPoint::new(batch.compute_txid(), 2), 50_000)]);
-    assert_eq!((followed.spent, followed.paid_sat), (vec![coin(1)], 50_000));
+    assert_eq!((followed.spent, followed.paid_sat), (BTreeSet::from([coin(1)]), 50_000));
 }
 
 #[test]
@@ -116,7 +121,7 @@ fn a_payment_must_not_be_left_to_the_miners() {
     let script = || payee(1);
     let open = [request(1, 10_000_000, script())];
     let pay = |paid_sat| {
-        let unspent = BTreeMap::from([(coin(1), 20_000_000)]);
+        let unspent = coins(&[1], 20_000_000);
         let batch = batch(&[1], &[(paid_sat, script()), (10_000_000, treasury())]);
         follow_batch(&network(), &batch, &unspent, &open)
     };
@@ -132,6 +137,43 @@ fn only_unspent_coins_of_the_reserve_are_spent_each_once() {
     let fault = follow(&batch(&[1], &[(29_000, payee(1)), (71_001, treasury())]));
     assert_eq!(fault, Err(BatchFault::Overspent { inputs_sat: 100_000, outputs_sat: 100_001 }));
     assert_eq!(follow(&batch(&[1, 2], &[(29_000, payee(1)), (170_000, treasury())])).unwrap().spent.len(), 2);
+}
+
+#[test]
+fn who_takes_the_place_of_a_batch_does_the_same() {
+    let earlier = Earlier {
+        height: 7,
+        spent: BTreeSet::from([coin(1), coin(2)]),
+        paid: vec![request(1, 30_000, payee(1)), request(2, 30_000, payee(1)), request(3, 20_000, payee(2))],
+        change: vec![(coin(8), 60_000), (coin(9), 60_000)],
+    };
+    let mut at = coins(&[1, 2], 100_000);
+    // Coin 2 may be in two places.
+    at.insert(coin(5), ReserveCoin { name: coin(2), ..at[&coin(2)] });
+    let follow = |inputs: &[u8], outputs: &[(u64, ScriptBuf)]| {
+        follow_replacement(&network(), &batch(inputs, outputs), &at, earlier.clone())
+    };
+    let pays = [(29_000, payee(1)), (29_000, payee(1)), (19_000, payee(2))];
+    let change = [(60_000, treasury()), (60_000, treasury())];
+    let good = [pays.as_slice(), &change].concat();
+    for inputs in [[1, 2], [1, 5]] {
+        let followed = follow(&inputs, &good).unwrap();
+        assert_eq!(followed.paid.iter().map(|(_, fee_sat)| *fee_sat).collect::<Vec<_>>(), [1_000; 3]);
+        assert_eq!(followed.spent, earlier.spent);
+        assert_eq!(followed.replaces, Some(earlier.clone()));
+    }
+    let what = |inputs: &[u8], outputs: &[(u64, ScriptBuf)]| match follow(inputs, outputs) {
+        Err(BatchFault::Replacement { height: 7, what }) => what,
+        other => unreachable!("{other:?}"),
+    };
+    assert_eq!(what(&[1], &[&pays[..], &[(20_000, treasury())]].concat()), "spend the same coins");
+    let fewer = [(29_000, payee(1)), (29_000, payee(1)), (140_000, treasury())];
+    assert_eq!(what(&[1, 2], &fewer), "pay the same requests in the same order");
+    let swapped = [&[pays[2].clone(), pays[0].clone(), pays[1].clone()], change.as_slice()].concat();
+    assert_eq!(what(&[1, 2], &swapped), "pay the same requests in the same order");
+    assert_eq!(what(&[1, 2], &[&pays[..], &[(120_000, treasury())]].concat()), "make the same change");
+    assert_eq!(follow(&[2, 5], &good), Err(BatchFault::RepeatedInput(coin(5))));
+    assert_eq!(follow(&[1, 3], &good), Err(BatchFault::Input(coin(3))));
 }
 
 fn coinbase(scripts: &[Vec<u8>]) -> aquifer_assets::primitives::Transaction {

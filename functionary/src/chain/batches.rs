@@ -99,21 +99,22 @@ impl Core {
             return Ok(());
         }
         self.ledger.bury_batches(&buried)?;
-        self.judge.parent.forget_batches(&buried);
-        self.unsigned.retain(|height, _| !buried.contains(height));
+        let heights: Vec<u32> = buried.iter().map(|batch| batch.height).collect();
+        self.judge.parent.forget_batches(&heights);
+        self.unsigned.retain(|height, _| !heights.contains(height));
         Ok(())
     }
 
     /// After a restart: every batch that is not buried may still need our signatures, or be followed on Bitcoin.
     pub(super) fn resume_batches(&mut self) -> Result<(), ChainError> {
         let batches = self.judge.ledger.snapshot()?.open_batches()?;
-        for (height, bytes) in batches {
+        for (height, family, bytes) in batches {
             let batch: bitcoin::Transaction =
                 bitcoin::consensus::deserialize(&bytes).map_err(|error| StoreError::Inconsistent {
                     file: "ledger.db".into(),
                     reason: format!("the batch of block {height}: {error}"),
                 })?;
-            let batch = FinalBatch { height, coins: self.spent_coins(&batch)?, transaction: batch };
+            let batch = FinalBatch { height, family, coins: self.spent_coins(&batch)?, transaction: batch };
             if self.signer.batch(height)?.is_some() && !self.is_stopped(height)? {
                 self.sign_batch(batch)?;
             } else {

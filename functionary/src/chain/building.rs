@@ -133,10 +133,18 @@ impl Judge {
         Ok(Examined { body, effects, batch: frame.batch.clone() })
     }
 
-    /// A batch of what the valve releases. A member that has halted peg-outs plans none.
+    /// A batch that takes the place of one that waits for long, or a fresh one of what the valve releases. A member that has
+    /// halted peg-outs plans none.
     fn plan_batch(&self, snapshot: &Snapshot<'_>, valve: &Valve) -> Result<Option<BatchPlan>, StoreError> {
         if self.halts.hold().is_some() || valve.closure().is_some() {
             return Ok(None);
+        }
+        for height in self.parent.overdue_families() {
+            let family = snapshot.family(height)?;
+            let Some(plan) = self.parent.propose_replacement(&family) else { continue };
+            if self.queue_with(snapshot, &family)?.check(valve, &plan).is_ok() {
+                return Ok(Some(plan));
+            }
         }
         let released = self.queue(snapshot)?.released(valve);
         Ok(self.parent.propose_batch(&snapshot.treasury_coins()?, &released))

@@ -12,12 +12,14 @@ use aquifer_assets::block::{
     check_federation_policy,
 };
 use aquifer_assets::chain::{ChainParams, Federation};
+use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::primitives::Transaction;
 use aquifer_assets::state::{ChainView as _, Effects, ViewError};
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::roster::Roster;
 use aquifer_federation::treasury::{
-    BatchPlan, CommitmentError, FeeRateBounds, Holdings, Treasury, check_batch, find_batch_commitment,
+    BatchError, BatchPlan, CommitmentError, FeeRateBounds, Holdings, Treasury, TreasuryCoin, check_batch,
+    check_replacement, find_batch_commitment,
 };
 use aquifer_federation::valve::{NoticeError, Valve};
 use aquifer_proto::peer::FinalBlock;
@@ -287,25 +289,45 @@ impl Judge {
             return Ok(Err(Verdict::Invalid(BadBlock::BatchCommitment { committed, given })));
         }
         let Some(batch) = &body.batch else { return Ok(Ok(None)) };
-        let (coins, queue) = (snapshot.treasury_coins()?, self.queue(snapshot)?);
-        let waiting = queue.all();
+        let spent = batch.input.first().map(|input| input.previous_output);
+        let family = spent.map_or(Ok(None), |spent| snapshot.family_spending(&spent))?;
+        let queue = match &family {
+            Some(family) => self.queue_with(snapshot, family)?,
+            None => self.queue(snapshot)?,
+        };
         Ok(match scrutiny {
-            Scrutiny::Full => match self.parent.judge_batch(batch, &coins, &waiting) {
-                BatchVerdict::Good(plan) => self.judge_plan(&queue, &valve, *plan).map(Some),
-                BatchVerdict::Bad(reason) => Err(Verdict::Invalid(BadBlock::Batch(reason))),
-                BatchVerdict::Unknown(reason) => Err(Verdict::NotNow(reason)),
-            },
-            Scrutiny::ChainOnly => {
-                // Only the coins it spends: whether others could have been spent was for those to judge who voted.
-                let spent = batch.input.iter().map(|input| input.previous_output).collect::<HashSet<_>>();
-                let at_hand: Vec<_> = coins.iter().filter(|coin| spent.contains(&coin.outpoint)).cloned().collect();
-                let holdings = Holdings::from(&coins).restricted_to(&at_hand);
-                match check_batch(&self.treasury, holdings, &waiting, batch, &FeeRateBounds::HARD_LIMITS) {
-                    Ok(plan) => Ok(Some(plan)),
-                    Err(error) => Err(Verdict::Invalid(BadBlock::Batch(error.to_string()))),
+            Scrutiny::Full => {
+                let verdict = match &family {
+                    Some(family) => self.parent.judge_replacement(batch, family),
+                    None => self.parent.judge_batch(batch, &snapshot.treasury_coins()?, &queue.all()),
+                };
+                match verdict {
+                    BatchVerdict::Good(plan) => self.judge_plan(&queue, &valve, *plan).map(Some),
+                    BatchVerdict::Bad(reason) => Err(Verdict::Invalid(BadBlock::Batch(reason))),
+                    BatchVerdict::Unknown(reason) => Err(Verdict::NotNow(reason)),
                 }
             }
+            Scrutiny::ChainOnly => {
+                let checked = match &family {
+                    Some(family) => check_replacement(&self.treasury, family, batch, &FeeRateBounds::HARD_LIMITS),
+                    None => self.check_fresh(batch, &snapshot.treasury_coins()?, &queue.all()),
+                };
+                checked.map(Some).map_err(|error| Verdict::Invalid(BadBlock::Batch(error.to_string())))
+            }
         })
+    }
+
+    /// Only with the coins that it spends: whether others could have been spent was for those to judge who voted.
+    fn check_fresh(
+        &self,
+        batch: &bitcoin::Transaction,
+        coins: &[TreasuryCoin],
+        waiting: &[PegoutRequest],
+    ) -> Result<BatchPlan, BatchError> {
+        let spent: HashSet<_> = batch.input.iter().map(|input| input.previous_output).collect();
+        let at_hand: Vec<_> = coins.iter().filter(|coin| spent.contains(&coin.outpoint)).cloned().collect();
+        let holdings = Holdings::from(coins).restricted_to(&at_hand);
+        check_batch(&self.treasury, holdings, waiting, batch, &FeeRateBounds::HARD_LIMITS)
     }
 
     /// Whether a batch may stand in the next block: the valve decides, and this member if it has halted peg-outs.

@@ -4,11 +4,11 @@ use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
 pub use aquifer_federation::treasury::BatchVerdict;
-use aquifer_federation::treasury::{BatchPlan, Signed, TreasuryCoin};
+use aquifer_federation::treasury::{BatchPlan, Family, Signed, TreasuryCoin};
 use bitcoin::secp256k1::schnorr;
 
 pub use crate::parent::DepthVerdict;
-pub use crate::peg::{FinalBatch, PegoutError, Shares, SignerRecord, WantedSignatures};
+pub use crate::peg::{BuriedBatch, FinalBatch, PegoutError, Shares, SignerRecord, WantedSignatures};
 
 /// The parent chain, seen through our own bitcoind. Calls may block for as long as bitcoind takes, unless they say not.
 pub trait ParentChain: Send + Sync {
@@ -25,6 +25,15 @@ pub trait ParentChain: Send + Sync {
         coins: &[TreasuryCoin],
         waiting: &[PegoutRequest],
     ) -> BatchVerdict;
+
+    /// Names of families whose batches wait for long, by the heights of their first ones. Does not ask Bitcoin.
+    fn overdue_families(&self) -> Vec<u32>;
+
+    /// A batch that takes the place of those of a family, if one can be made and is wanted now.
+    fn propose_replacement(&self, family: &Family) -> Option<BatchPlan>;
+
+    /// Judges a replacement that another member proposes.
+    fn judge_replacement(&self, batch: &bitcoin::Transaction, family: &Family) -> BatchVerdict;
 
     /// Follows a batch that stands in a final block and that this member has not signed (yet). Does not ask Bitcoin.
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError>;
@@ -64,8 +73,9 @@ pub trait ParentChain: Send + Sync {
     /// Final batches that lack signatures, and whose. Does not ask Bitcoin.
     fn wanted_signatures(&self) -> Vec<WantedSignatures>;
 
-    /// Heights of batches that lie so deep on Bitcoin that nobody needs to look at them again. Does not ask Bitcoin.
-    fn buried_batches(&self) -> Vec<u32>;
+    /// Batches that lie so deep on Bitcoin that nobody needs to look at them again, and those in whose place they do. Does not
+    /// ask Bitcoin.
+    fn buried_batches(&self) -> Vec<BuriedBatch>;
 
     /// Follows these batches no more.
     fn forget_batches(&self, heights: &[u32]);

@@ -5,6 +5,7 @@ use aquifer_federation::blocksign::sign_header;
 use aquifer_federation::certificate::{Statement, sign_share};
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::roster::MemberIndex;
+use aquifer_federation::treasury::BatchKind;
 use aquifer_proto::peer::{HeaderShare, HeaderShareRequest, peer_message::Kind};
 use elements::BlockHash;
 
@@ -180,7 +181,11 @@ impl Core {
             }
         }
         if let Some(batch) = examined.batch {
-            self.queue_batch(FinalBatch { height, transaction: batch.transaction, coins })?;
+            let family = match batch.kind {
+                BatchKind::Fresh => height,
+                BatchKind::Replacement { family } => family,
+            };
+            self.queue_batch(FinalBatch { height, family, transaction: batch.transaction, coins })?;
         }
         self.broadcast(Kind::Tip(self.tip_message()));
         self.consider_start()

@@ -2,7 +2,7 @@
 
 use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_assets::state::Effects;
-use aquifer_federation::treasury::{BatchPlan, park_reason};
+use aquifer_federation::treasury::{BatchPlan, Family, park_reason};
 use aquifer_federation::valve::{
     BlockFacts, Closure, Notice, NoticeError, Payment, Request, Valve, Verdict, find_notices,
 };
@@ -113,10 +113,20 @@ impl Judge {
 
     /// What waits to be paid.
     pub(super) fn queue(&self, snapshot: &Snapshot<'_>) -> Result<Queue, StoreError> {
-        let waiting = snapshot.waiting_pegouts()?;
+        Ok(self.queue_of(snapshot.waiting_pegouts()?))
+    }
+
+    /// What waits to be paid, and what a replacement shall pay again: the valve may have forgotten that it was paid.
+    pub(super) fn queue_with(&self, snapshot: &Snapshot<'_>, family: &Family) -> Result<Queue, StoreError> {
+        let mut waiting = snapshot.waiting_pegouts()?;
+        waiting.extend(snapshot.paid_by_family(family.height)?);
+        Ok(self.queue_of(waiting))
+    }
+
+    fn queue_of(&self, waiting: Vec<WaitingPegout>) -> Queue {
         let payable = waiting.iter().filter(|waiting| park_reason(&self.treasury, &waiting.request).is_none());
         let requests = payable.filter_map(WaitingPegout::for_valve).collect();
-        Ok(Queue { waiting, requests })
+        Queue { waiting, requests }
     }
 
     /// The notices that a proposed block carries, all of which must count.

@@ -12,7 +12,7 @@ use aquifer_assets::primitives::{Nonce, Transaction, TxIn, TxOut, TxOutWitness, 
 use aquifer_assets::script::SighashData;
 use aquifer_assets::state::{Coin, DynafedEntries, Effects, PeginClaim};
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, Signed, TreasuryCoin};
+use aquifer_federation::treasury::{BatchPlan, Family, Signed, TreasuryCoin};
 use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::schnorr;
 use elements::confidential::{Asset, AssetBlindingFactor, Value, ValueBlindingFactor};
@@ -26,7 +26,8 @@ use tempfile::TempDir;
 use super::{Limits, Mempool};
 use crate::chain::Clock;
 use crate::chain::parent::{
-    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord, WantedSignatures,
+    BatchVerdict, BuriedBatch, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
+    WantedSignatures,
 };
 use crate::store::OpenGate;
 use crate::store::ledger::{LedgerReader, LedgerStore, NewBlock};
@@ -70,6 +71,18 @@ impl ParentChain for NoParent {
     ) -> BatchVerdict {
         BatchVerdict::Unknown("no parent".into())
     }
+    fn overdue_families(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn propose_replacement(&self, _family: &Family) -> Option<BatchPlan> {
+        None
+    }
+
+    fn judge_replacement(&self, _batch: &bitcoin::Transaction, _family: &Family) -> BatchVerdict {
+        BatchVerdict::Unknown("no parent".into())
+    }
+
     fn follow_batch(&self, _batch: FinalBatch) -> Result<(), PegoutError> {
         Ok(())
     }
@@ -106,7 +119,7 @@ impl ParentChain for NoParent {
         Vec::new()
     }
 
-    fn buried_batches(&self) -> Vec<u32> {
+    fn buried_batches(&self) -> Vec<BuriedBatch> {
         Vec::new()
     }
 

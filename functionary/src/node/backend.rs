@@ -31,7 +31,7 @@ use crate::parent::{DepositProgress, Parent, ParentState};
 use crate::peers::Peers;
 use crate::peg::{BatchState, PegoutDriver};
 use crate::store::StoreError;
-use crate::store::ledger::{LedgerReader, Snapshot, StoredPegout, WaitingPegout};
+use crate::store::ledger::{LedgerReader, PaidBy, Snapshot, StoredPegout, WaitingPegout};
 
 /// Waiting peg-outs that the status of the member lists.
 const MAX_WAITING_SHOWN: usize = 100;
@@ -229,11 +229,19 @@ impl NodeBackend {
             }
             return Ok(pegout);
         };
-        pegout.fee_sat = paid.fee_sat;
+        // The batch that is confirmed; as long as none is, the latest.
+        let (siblings, buried) = snapshot.siblings(paid.height)?;
+        let is_confirmed =
+            |height: &u32| matches!(self.parts.driver.state(*height), Some(BatchState::Confirmed { .. }));
+        let height = siblings.into_iter().find(is_confirmed).or(buried).unwrap_or(paid.height);
+        let paid = PaidBy { height, ..paid };
         let batch = snapshot.header(paid.height)?.and_then(|block| block.batch);
         let batch = batch.ok_or_else(|| BackendError(format!("block {} has no batch", paid.height)))?;
         let batch: bitcoin::Transaction = bitcoin::consensus::deserialize(&batch).map_err(backend_error)?;
         pegout.batch = Some((paid.height, batch.compute_txid()));
+        let output = usize::try_from(paid.vout).ok().and_then(|vout| batch.output.get(vout));
+        let paid_sat = output.map_or(0, |output| output.value.to_sat());
+        pegout.fee_sat = request.amount_sat.saturating_sub(paid_sat);
         (pegout.state, pegout.reason) = match self.parts.driver.state(paid.height) {
             Some(BatchState::Signing { signatures, needed }) => {
                 let signed = format!("{signatures} of {needed} members have signed");

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, Signed, Treasury, TreasuryCoin, judge_batch};
+use aquifer_federation::treasury::{BatchPlan, Family, Signed, Treasury, TreasuryCoin, judge_batch, judge_replacement};
 use bitcoin::secp256k1::schnorr;
 
 use crate::chain::parent::{
-    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord, WantedSignatures,
+    BatchVerdict, BuriedBatch, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
+    WantedSignatures,
 };
 use crate::parent::Parent;
-use crate::peg::{PegoutDriver, propose_batch};
+use crate::peg::{PegoutDriver, propose_batch, propose_replacement};
 
 /// This member's bitcoind and the driver of its batches.
 pub(super) struct BitcoinParent {
@@ -43,6 +44,18 @@ impl ParentChain for BitcoinParent {
         waiting: &[PegoutRequest],
     ) -> BatchVerdict {
         judge_batch(&self.parent, &self.treasury, batch, coins, waiting)
+    }
+
+    fn overdue_families(&self) -> Vec<u32> {
+        self.driver.overdue()
+    }
+
+    fn propose_replacement(&self, family: &Family) -> Option<BatchPlan> {
+        propose_replacement(&self.parent, &self.treasury, family)
+    }
+
+    fn judge_replacement(&self, batch: &bitcoin::Transaction, family: &Family) -> BatchVerdict {
+        judge_replacement(&self.parent, &self.treasury, batch, family)
     }
 
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError> {
@@ -86,7 +99,7 @@ impl ParentChain for BitcoinParent {
         self.driver.wanted()
     }
 
-    fn buried_batches(&self) -> Vec<u32> {
+    fn buried_batches(&self) -> Vec<BuriedBatch> {
         self.driver.buried()
     }
 

@@ -32,6 +32,8 @@ pub trait SignerRecord {
 pub struct FinalBatch {
     /// Height of that block.
     pub height: u32,
+    /// Height of the block with the first of the batches that take each other's place; its own, if it is that one.
+    pub family: u32,
     /// The transaction without witnesses.
     pub transaction: Transaction,
     /// The coins it spends, in the order of its inputs.
@@ -154,7 +156,26 @@ pub struct WantedSignatures {
     pub treasury_key: bool,
 }
 
+/// A batch of a family of which one is buried: nothing becomes of it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuriedBatch {
+    /// Height of its block.
+    pub height: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a batch for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is buried on Bitcoin.
+    Confirmed,
+    /// Another of its family is.
+    Superseded,
+}
+
 pub(super) struct Batch {
+    pub(super) family: u32,
     pub(super) txid: Txid,
     pub(super) unsigned: Transaction,
     pub(super) coins: Vec<TreasuryCoin>,
@@ -165,11 +186,14 @@ pub(super) struct Batch {
     /// What bitcoind last said.
     pub(super) status: TransactionStatus,
     pub(super) problem: Option<String>,
+    /// Height of Bitcoin when it was first seen to be in no block.
+    pub(super) waits_since: Option<u32>,
 }
 
 impl Batch {
     pub(super) fn new(batch: FinalBatch) -> Self {
         Self {
+            family: batch.family,
             txid: batch.transaction.compute_txid(),
             unsigned: batch.transaction,
             coins: batch.coins,
@@ -178,6 +202,7 @@ impl Batch {
             signed: None,
             status: TransactionStatus::Unknown,
             problem: None,
+            waits_since: None,
         }
     }
 
@@ -188,6 +213,10 @@ impl Batch {
             TransactionStatus::Unknown if self.signed.is_some() => BatchState::Signed { problem: self.problem.clone() },
             TransactionStatus::Unknown => BatchState::Signing { signatures: self.fewest_signatures(needed), needed },
         }
+    }
+
+    pub(super) fn is_confirmed(&self) -> bool {
+        matches!(self.status, TransactionStatus::Confirmed { .. })
     }
 
     pub(super) fn is_buried(&self, depth_blocks: u32) -> bool {

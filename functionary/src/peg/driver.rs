@@ -1,6 +1,6 @@
 //! Takes batches from the final block that agreed on them to the bottom of the parent chain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use aquifer_assets::chain::ChainParams;
 use aquifer_federation::roster::{MemberIndex, Roster};
 use aquifer_federation::treasury::{KeySpends, Signed, Treasury, finalize_batch, sign_batch, verify_batch_signatures};
 use bitcoin::secp256k1::{SecretKey, schnorr};
-use bitcoin::{OutPoint, Transaction, Txid};
+use bitcoin::{OutPoint, Txid};
 use tokio::sync::{Notify, watch};
 
 use super::batch::{Batch, BatchState, FinalBatch, PegoutError, Shares, SignerRecord, WantedSignatures};
-use crate::parent::{Broadcast, Parent, ParentError, SignedBatch, TransactionStatus};
+use crate::parent::{Parent, SignedBatch};
 use crate::store::{Gate, Write};
 
 /// What the driver needs to know.
@@ -34,13 +34,13 @@ pub struct DriverConfig {
 /// A handle to the driver.
 #[derive(Clone)]
 pub struct PegoutDriver {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     config: DriverConfig,
-    params: ChainParams,
-    parent: Parent,
+    pub(super) params: ChainParams,
+    pub(super) parent: Parent,
     batches: Mutex<BTreeMap<u32, Batch>>,
     changes: watch::Sender<u64>,
     asked: Notify,
@@ -235,14 +235,15 @@ impl PegoutDriver {
         batch.signatures.get(&self.shared.config.me).cloned()
     }
 
-    /// Batches that lack signatures, and whose.
+    /// Batches that lack signatures, and whose. Where one of a family is confirmed, the others need none.
     pub fn wanted(&self) -> Vec<WantedSignatures> {
         let members = self.shared.config.roster.indices();
-        let depth_blocks = self.depth_blocks();
         let batches = self.batches();
+        let confirmed: BTreeSet<u32> =
+            batches.values().filter(|batch| batch.is_confirmed()).map(|batch| batch.family).collect();
         batches
             .iter()
-            .filter(|(_, batch)| batch.signed.is_none() && !batch.is_buried(depth_blocks))
+            .filter(|(_, batch)| batch.signed.is_none() && !confirmed.contains(&batch.family))
             .map(|(height, batch)| WantedSignatures {
                 height: *height,
                 txid: batch.txid,
@@ -258,13 +259,6 @@ impl PegoutDriver {
         self.batches().get(&height).map(|batch| batch.state(needed))
     }
 
-    /// Batches that are buried: nothing becomes of them any more.
-    pub fn buried(&self) -> Vec<u32> {
-        let depth_blocks = self.depth_blocks();
-        let batches = self.batches();
-        batches.iter().filter(|(_, batch)| batch.is_buried(depth_blocks)).map(|(height, _)| *height).collect()
-    }
-
     /// Follows these batches no more.
     pub fn forget(&self, heights: &[u32]) {
         let mut batches = self.batches();
@@ -273,77 +267,23 @@ impl PegoutDriver {
         }
     }
 
-    /// Whether this is a batch that is followed and that Bitcoin has not confirmed.
-    pub fn is_unconfirmed(&self, txid: &Txid) -> bool {
-        let batches = self.batches();
-        let mut batches = batches.values();
-        batches.any(|batch| batch.txid == *txid && !matches!(batch.status, TransactionStatus::Confirmed { .. }))
-    }
-
     /// A counter that moves whenever the state of a batch has changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
     }
 
     /// A batch at this depth is no longer followed.
-    fn depth_blocks(&self) -> u32 {
+    pub(super) fn depth_blocks(&self) -> u32 {
         self.shared.params.pegin_confirmation_depth_blocks
     }
 
-    fn batches(&self) -> MutexGuard<'_, BTreeMap<u32, Batch>> {
+    pub(super) fn batches(&self) -> MutexGuard<'_, BTreeMap<u32, Batch>> {
         // Entries change in single steps, so a panic elsewhere leaves none half-done.
         self.shared.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    /// Asks bitcoind about every batch that is not buried, in the order of the blocks, and hands over what it lacks. The
-    /// batches are not locked while bitcoind answers.
-    fn look(&self) -> Result<(), ParentError> {
-        let depth_blocks = self.depth_blocks();
-        let open: Vec<(u32, Txid, Option<Transaction>)> = self
-            .batches()
-            .iter()
-            .filter(|(_, batch)| !batch.is_buried(depth_blocks))
-            .map(|(height, batch)| (*height, batch.txid, batch.signed.clone()))
-            .collect();
-        for (height, txid, signed) in open {
-            let mut status = self.shared.parent.transaction_status(&txid)?;
-            let mut problem = None;
-            if let (TransactionStatus::Unknown, Some(signed)) = (status, &signed) {
-                match self.shared.parent.broadcast(signed)? {
-                    Broadcast::Accepted => {
-                        tracing::info!(height, %txid, "a peg-out batch was handed to the Bitcoin network");
-                        status = TransactionStatus::Mempool;
-                    }
-                    Broadcast::Rejected(reason) => problem = Some(reason),
-                }
-            }
-            self.note(height, status, problem);
-        }
-        Ok(())
-    }
-
-    fn note(&self, height: u32, status: TransactionStatus, problem: Option<String>) {
-        let mut batches = self.batches();
-        let Some(batch) = batches.get_mut(&height) else { return };
-        if batch.status == status && batch.problem == problem {
-            return;
-        }
-        let txid = batch.txid;
-        let was_confirmed = matches!(batch.status, TransactionStatus::Confirmed { .. });
-        if was_confirmed && !matches!(status, TransactionStatus::Confirmed { .. }) {
-            tracing::warn!(height, %txid, "a reorganisation took the confirmation of a peg-out batch back");
-        }
-        if let Some(reason) = problem.as_ref().filter(|_| batch.problem != problem) {
-            tracing::warn!(height, %txid, reason, "bitcoind does not take a peg-out batch");
-        }
-        batch.status = status;
-        batch.problem = problem;
-        drop(batches);
-        self.changed();
     }
 }
 

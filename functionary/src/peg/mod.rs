@@ -14,17 +14,20 @@
 //! * Signatures of others are verified before they count; a bad one names its member.
 //! * The txid is fixed before anybody signs (all inputs are segregated witness and the redeem scripts are in place), so
 //!   whichever `k` signatures a member puts together, it broadcasts the same transaction.
+//! * Batches that take each other's place are followed together: the newest is handed over, and when one is confirmed the
+//!   others are not needed any more.
 //! * Until it lies as deep as a peg-in has to, a batch that has fallen out of the mempool or of the best chain is handed
 //!   over again.
 
 mod batch;
 mod driver;
+mod following;
 pub mod messages;
 mod proposal;
 pub mod sessions;
 mod watch;
 
-pub use batch::{BatchState, FinalBatch, PegoutError, Shares, SignerRecord, WantedSignatures};
+pub use batch::{BatchState, BuriedBatch, FinalBatch, Outcome, PegoutError, Shares, SignerRecord, WantedSignatures};
 pub use driver::{DriverConfig, Driving, PegoutDriver};
-pub use proposal::propose_batch;
+pub use proposal::{propose_batch, propose_replacement};
 pub use watch::{CoinWatch, GoneCoin};

@@ -1,7 +1,7 @@
 //! Proposing and judging batches with this member's bitcoind.
 
 use aquifer_assets::peg::PegoutRequest;
-use aquifer_federation::treasury::{self, BatchPlan, BitcoinView, Treasury, TreasuryCoin};
+use aquifer_federation::treasury::{self, BatchPlan, BitcoinView, Family, Treasury, TreasuryCoin};
 use bitcoin::OutPoint;
 
 use crate::parent::{Parent, ParentError};
@@ -30,4 +30,20 @@ pub fn propose_batch(
         tracing::debug!(%error, "no batch is proposed");
         None
     })
+}
+
+/// The batch to take the place of those of a family, or `None`: none can be made, none is wanted, or bitcoind cannot be asked.
+/// See [`treasury::propose_replacement`]. Asks bitcoind and may block.
+pub fn propose_replacement(parent: &Parent, treasury: &Treasury, family: &Family) -> Option<BatchPlan> {
+    match treasury::propose_replacement(parent, treasury, family) {
+        Ok(Ok(plan)) => Some(plan),
+        Ok(Err(reason)) => {
+            tracing::debug!(family = family.height, %reason, "the batch is not replaced");
+            None
+        }
+        Err(error) => {
+            tracing::debug!(family = family.height, %error, "the batch is not replaced");
+            None
+        }
+    }
 }

@@ -6,9 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, FeeRateBounds, Signed, Treasury, TreasuryCoin, check_batch, plan_batch};
+use aquifer_federation::treasury::{
+    BatchPlan, Family, FeeRateBounds, Signed, Treasury, TreasuryCoin, check_batch, plan_batch,
+};
 use aquifer_functionary::chain::parent::{
-    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord, WantedSignatures,
+    BatchVerdict, BuriedBatch, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
+    WantedSignatures,
 };
 use bitcoin::secp256k1::schnorr;
 
@@ -65,6 +68,18 @@ impl ParentChain for DepthTable {
         }
     }
 
+    fn overdue_families(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn propose_replacement(&self, _family: &Family) -> Option<BatchPlan> {
+        None
+    }
+
+    fn judge_replacement(&self, _batch: &bitcoin::Transaction, _family: &Family) -> BatchVerdict {
+        BatchVerdict::Unknown("this federation replaces nothing".into())
+    }
+
     fn follow_batch(&self, _batch: FinalBatch) -> Result<(), PegoutError> {
         Ok(())
     }
@@ -106,7 +121,7 @@ impl ParentChain for DepthTable {
         Vec::new()
     }
 
-    fn buried_batches(&self) -> Vec<u32> {
+    fn buried_batches(&self) -> Vec<BuriedBatch> {
         Vec::new()
     }
 

@@ -9,9 +9,10 @@ use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::PeginClaim;
 use aquifer_federation::federation::Federation;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{BatchPlan, Signed, TreasuryCoin};
+use aquifer_federation::treasury::{BatchPlan, Family, Signed, TreasuryCoin};
 use aquifer_functionary::chain::parent::{
-    BatchVerdict, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord, WantedSignatures,
+    BatchVerdict, BuriedBatch, DepthVerdict, FinalBatch, ParentChain, PegoutError, Shares, SignerRecord,
+    WantedSignatures,
 };
 use aquifer_functionary::parent::{Following, Parent, ParentConfig};
 use aquifer_functionary::peg::{DriverConfig, Driving, PegoutDriver};
@@ -91,6 +92,18 @@ impl ParentChain for LocalParent {
         self.plans.judge_batch(batch, coins, waiting)
     }
 
+    fn overdue_families(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn propose_replacement(&self, _family: &Family) -> Option<BatchPlan> {
+        None
+    }
+
+    fn judge_replacement(&self, _batch: &bitcoin::Transaction, _family: &Family) -> BatchVerdict {
+        BatchVerdict::Unknown("this federation replaces nothing".into())
+    }
+
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError> {
         self.driver.follow(batch)
     }
@@ -132,7 +145,7 @@ impl ParentChain for LocalParent {
         self.driver.wanted()
     }
 
-    fn buried_batches(&self) -> Vec<u32> {
+    fn buried_batches(&self) -> Vec<BuriedBatch> {
         self.driver.buried()
     }
 

@@ -91,7 +91,7 @@ impl LocalFederation {
     pub fn batches(&self, index: u16) -> Outcome<Vec<(u32, bitcoin::Transaction)>> {
         let ledger = LedgerReader::new(&self.folder(index).join("ledger.db"));
         let batches = ledger.snapshot()?.open_batches()?;
-        batches.into_iter().map(|(height, bytes)| Ok((height, bitcoin::consensus::deserialize(&bytes)?))).collect()
+        batches.into_iter().map(|(height, _, bytes)| Ok((height, bitcoin::consensus::deserialize(&bytes)?))).collect()
     }
 
     /// The batch of a block with all its signatures, if a member has it.

@@ -163,6 +163,7 @@ impl Story {
         let coin = |outpoint: &OutPoint| self.coins.iter().find(|coin| coin.outpoint == *outpoint).unwrap().clone();
         FinalBatch {
             height: BATCH_HEIGHT,
+            family: BATCH_HEIGHT,
             transaction: plan.transaction.clone(),
             coins: plan.inputs.iter().map(coin).collect(),
         }

@@ -6,7 +6,7 @@
 use aquifer_assets::peg::PegoutRequest;
 use aquifer_assets::state::Effects;
 use aquifer_federation::roster::Roster;
-use aquifer_federation::treasury::BatchPlan;
+use aquifer_federation::treasury::{BatchKind, BatchPlan};
 use aquifer_federation::valve::{Payment, Request, SavedValveError, Valve};
 use elements::AssetId;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
@@ -69,7 +69,8 @@ impl Books {
         }
         let burned_sat = effects.burned.get(&pegged_asset).copied().unwrap_or(0);
         books.burned_sat = books.burned_sat.saturating_add(burned_sat);
-        if let Some(batch) = batch {
+        // A replacement takes the place of a batch that is in the books: the same coins, the same requests, the same change.
+        if let Some(batch) = batch.filter(|batch| batch.kind == BatchKind::Fresh) {
             let paid_sat = batch.paid.iter().fold(0u64, |sum, paid| sum.saturating_add(paid.amount_sat));
             let spent = u32::try_from(batch.inputs.len()).unwrap_or(u32::MAX);
             let change_sat = batch.change.iter().fold(0u64, |sum, change| sum.saturating_add(change.amount_sat));
@@ -134,7 +135,8 @@ pub(super) fn write_books(
     if let Some(batch) = new.batch {
         transaction.execute(
             "INSERT INTO open_batches (height, spent_sat) VALUES (?1, ?2)",
-            params![new.height, integer(spent_sat(batch))],
+            // What the first batch of a family spends stays in flight until one of them is buried.
+            params![new.height, if batch.kind == BatchKind::Fresh { integer(spent_sat(batch)) } else { 0 }],
         )?;
         let mut insert = transaction
             .prepare_cached("INSERT INTO payments (height, txid, vout, amount_sat) VALUES (?1, ?2, ?3, ?4)")?;
@@ -209,9 +211,12 @@ impl Snapshot<'_> {
                 pegged_in_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM deposits")?,
                 pegged_out_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM pegouts")?,
                 waiting_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM pegouts WHERE batch_height IS NULL")?,
-                coins_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM treasury WHERE spent_height IS NULL")?,
-                coins: u32::try_from(sum("SELECT COUNT(*) FROM treasury WHERE spent_height IS NULL")?)
-                    .unwrap_or(u32::MAX),
+                coins_sat: sum("SELECT COALESCE(SUM(amount_sat), 0) FROM treasury
+                                WHERE spent_height IS NULL AND booked_txid IS NULL")?,
+                coins: u32::try_from(sum(
+                    "SELECT COUNT(*) FROM treasury WHERE spent_height IS NULL AND booked_txid IS NULL",
+                )?)
+                .unwrap_or(u32::MAX),
                 ..books
             })
         })
@@ -257,6 +262,7 @@ mod tests {
 
     use super::super::LedgerReader;
     use super::*;
+    use crate::peg::{BuriedBatch, Outcome};
     use crate::store::OpenGate;
 
     fn books(pegged_in_sat: u64, pegged_out_sat: u64, burned_sat: u64, waiting_sat: u64, coins_sat: u64) -> Books {
@@ -294,7 +300,8 @@ mod tests {
         let reader = LedgerReader::new(&path);
         assert_eq!(reader.snapshot().unwrap().books_at(0).unwrap(), Some(Books::default()));
         assert_eq!(reader.snapshot().unwrap().books_at(1).unwrap(), None);
-        store.bury_batches(&[1, 3]).unwrap();
+        let buried = [1, 3].map(|height| BuriedBatch { height, outcome: Outcome::Confirmed });
+        store.bury_batches(&buried).unwrap();
         assert!(!reader.snapshot().unwrap().is_open_batch(1).unwrap());
         assert!(reader.snapshot().unwrap().is_open_batch(2).unwrap());
     }

@@ -6,6 +6,7 @@
 
 mod batches;
 mod books;
+mod families;
 mod peg;
 mod read;
 mod write;
@@ -70,7 +71,7 @@ CREATE TABLE treasury (               -- outputs on Bitcoin that the federation 
     redeem_script BLOB,
     claim_script BLOB,
     height INTEGER NOT NULL,
-    spent_height INTEGER,
+    spent_height INTEGER,             -- of the first batch that spends it or an alternative of it
     PRIMARY KEY (parent_txid, parent_vout)
 ) WITHOUT ROWID;
 CREATE TABLE pegouts (
@@ -79,7 +80,7 @@ CREATE TABLE pegouts (
     amount_sat INTEGER NOT NULL,
     parent_script BLOB NOT NULL,
     height INTEGER NOT NULL,
-    batch_height INTEGER,
+    batch_height INTEGER,             -- of the latest batch that pays it
     batch_vout INTEGER,
     fee_sat INTEGER,
     PRIMARY KEY (txid, vout)
@@ -143,6 +144,19 @@ CREATE TABLE valve (
 );
 CREATE INDEX treasury_unspent ON treasury (height, parent_txid, parent_vout) WHERE spent_height IS NULL;
 CREATE INDEX pegouts_by_height ON pegouts (height DESC, txid, vout);
+",
+    "
+ALTER TABLE treasury ADD COLUMN booked_txid BLOB; -- of an alternative of a coin: what the books call that coin
+ALTER TABLE treasury ADD COLUMN booked_vout INTEGER;
+CREATE INDEX treasury_alternatives ON treasury (booked_txid, booked_vout) WHERE booked_txid IS NOT NULL;
+CREATE INDEX treasury_spent ON treasury (spent_height);
+CREATE TABLE batches (
+    height INTEGER PRIMARY KEY,
+    family INTEGER NOT NULL,          -- height of the first of the batches that take each other's place
+    fee_sat INTEGER NOT NULL,
+    is_buried INTEGER NOT NULL DEFAULT 0 -- whether this member knows it to be the one that is deep on Bitcoin
+);
+CREATE INDEX batches_by_family ON batches (family, height);
 ",
 ];
 
@@ -228,7 +242,7 @@ pub struct StoredPegout {
 /// How a peg-out was paid.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct PaidBy {
-    /// Height of the block that agreed on the batch.
+    /// Height of the block that agreed on the batch; on the latest one, where it was replaced.
     pub height: u32,
     /// Output of the batch that pays it.
     pub vout: u32,

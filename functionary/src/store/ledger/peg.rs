@@ -12,10 +12,10 @@ use super::super::db::StoreError;
 use super::read::Snapshot;
 use super::{AssetSupply, PaidBy, StoredIssuance, StoredPegout, WaitingPegout, outpoint_of, parent_outpoint_of};
 
-const COIN_COLUMNS: &str =
-    "parent_txid, parent_vout, amount_sat, script_pubkey, witness_script, redeem_script, claim_script";
+pub(super) const COIN_COLUMNS: &str = "parent_txid, parent_vout, amount_sat, script_pubkey, witness_script, redeem_script, claim_script, booked_txid, booked_vout";
 
-const PEGOUT_COLUMNS: &str = "txid, vout, amount_sat, parent_script, height, batch_height, batch_vout, fee_sat";
+pub(super) const PEGOUT_COLUMNS: &str =
+    "txid, vout, amount_sat, parent_script, height, batch_height, batch_vout, fee_sat";
 
 impl Snapshot<'_> {
     /// The transaction and height that claimed a deposit.
@@ -30,7 +30,7 @@ impl Snapshot<'_> {
         })
     }
 
-    /// The coins that no batch has spent, oldest first.
+    /// The coins that no batch has spent, with every alternative of each, oldest first.
     pub fn treasury_coins(&self) -> Result<Vec<TreasuryCoin>, StoreError> {
         self.query(|connection| {
             connection
@@ -145,7 +145,7 @@ pub(super) fn amount(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
 }
 
-fn coin_of_row(row: &Row<'_>) -> Result<TreasuryCoin, rusqlite::Error> {
+pub(super) fn coin_of_row(row: &Row<'_>) -> Result<TreasuryCoin, rusqlite::Error> {
     // Deposits alone have a claim script.
     let kind = match row.get::<_, Option<Vec<u8>>>(6)? {
         None => CoinKind::Treasury,
@@ -156,16 +156,20 @@ fn coin_of_row(row: &Row<'_>) -> Result<TreasuryCoin, rusqlite::Error> {
         },
     };
     let outpoint = parent_outpoint_of(row.get(0)?, row.get(1)?);
+    let booked_as = match (row.get(7)?, row.get(8)?) {
+        (Some(txid), Some(vout)) => parent_outpoint_of(txid, vout),
+        _ => outpoint,
+    };
     Ok(TreasuryCoin {
         outpoint,
-        booked_as: outpoint,
+        booked_as,
         amount_sat: amount(row.get(2)?),
         script_pubkey: ScriptBuf::from_bytes(row.get(3)?),
         kind,
     })
 }
 
-fn pegout_of_row(row: &Row<'_>) -> Result<StoredPegout, rusqlite::Error> {
+pub(super) fn pegout_of_row(row: &Row<'_>) -> Result<StoredPegout, rusqlite::Error> {
     let batch = match (row.get(5)?, row.get(6)?, row.get::<_, Option<i64>>(7)?) {
         (Some(height), Some(vout), Some(fee_sat)) => Some(PaidBy { height, vout, fee_sat: amount(fee_sat) }),
         _ => None,

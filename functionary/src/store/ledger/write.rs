@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::db::{Database, Gate, StoreError, Write, failed, integer};
 use super::books::write_books;
+use super::families::book_batch;
 use super::{MIGRATIONS, NAME, NewBlock};
 
 /// Writes the ledger.
@@ -209,44 +210,10 @@ fn insert_peg(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
             new.height
         ])?;
     }
-    let Some(batch) = new.batch else { return Ok(()) };
-    let mut spend = transaction
-        .prepare_cached("UPDATE treasury SET spent_height = ?3 WHERE parent_txid = ?1 AND parent_vout = ?2")?;
-    for input in &batch.transaction.input {
-        let outpoint = input.previous_output;
-        spend.execute(params![outpoint.txid.to_byte_array(), outpoint.vout, new.height])?;
+    match new.batch {
+        Some(batch) => book_batch(transaction, new.height, batch),
+        None => Ok(()),
     }
-    for change in &batch.change {
-        coin.execute(params![
-            change.outpoint.txid.to_byte_array(),
-            change.outpoint.vout,
-            integer(change.amount_sat),
-            change.script_pubkey.as_bytes(),
-            // The treasury's own output needs none: how it is spent follows from the federation.
-            Vec::<u8>::new(),
-            None::<Vec<u8>>,
-            None::<Vec<u8>>,
-            new.height
-        ])?;
-    }
-    let mut pay = transaction.prepare_cached(
-        "UPDATE pegouts SET batch_height = ?3, batch_vout = ?4, fee_sat = ?5
-         WHERE txid = ?1 AND vout = ?2 AND batch_height IS NULL",
-    )?;
-    for paid in &batch.paid {
-        let changed = pay.execute(params![
-            paid.request.txid.to_byte_array(),
-            paid.request.vout,
-            new.height,
-            paid.vout,
-            integer(paid.fee_sat)
-        ])?;
-        if changed != 1 {
-            // A peg-out is paid by one batch only; the transaction is rolled back and the member stops.
-            return Err(rusqlite::Error::StatementChangedRows(changed));
-        }
-    }
-    Ok(())
 }
 
 fn count_supply(transaction: &Transaction<'_>, new: &NewBlock<'_>, pegged_asset: AssetId) -> Done {

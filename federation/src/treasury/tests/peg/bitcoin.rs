@@ -1,5 +1,7 @@
 //! A model of Bitcoin: transactions, and a chain of blocks that can be reorganised to any depth.
 
+use std::rc::Rc;
+
 use super::super::*;
 
 /// A deposit, or a batch that has its signatures.
@@ -11,10 +13,16 @@ struct Known {
 }
 
 /// All transactions that anybody has seen, and the best chain.
-#[derive(Clone, Default)]
 pub(super) struct Bitcoin {
     known: BTreeMap<Txid, Known>,
-    blocks: Vec<Vec<Txid>>,
+    /// What the chain shows up to each block, beginning with none.
+    chain: Vec<Rc<Seen>>,
+}
+
+impl Default for Bitcoin {
+    fn default() -> Self {
+        Self { known: BTreeMap::new(), chain: vec![Rc::default()] }
+    }
 }
 
 /// A best chain as somebody sees it: for every unspent output of the treasury its height and amount.
@@ -43,16 +51,18 @@ impl Seen {
         self.unspent.values().map(|(_, amount_sat)| amount_sat).sum()
     }
 
-    fn connect(&mut self, txid: Txid, transaction: &Known) -> bool {
+    /// Adds a transaction if it can be added.
+    fn connect(&mut self, txid: Txid, transaction: &Known) {
         let spendable = transaction.spends.iter().all(|outpoint| self.unspent.contains_key(outpoint));
-        if self.is_confirmed(&txid) || !spendable {
-            return false;
+        if !spendable {
+            return;
         }
         self.confirmed.insert(txid, self.height);
-        self.unspent.retain(|outpoint, _| !transaction.spends.contains(outpoint));
+        for outpoint in &transaction.spends {
+            self.unspent.remove(outpoint);
+        }
         let height = self.height;
         self.unspent.extend(transaction.makes.iter().map(|(outpoint, amount_sat)| (*outpoint, (height, *amount_sat))));
-        true
     }
 }
 
@@ -68,47 +78,36 @@ impl Bitcoin {
     }
 
     /// The best chain.
-    pub(super) fn best(&self) -> Seen {
-        self.seen_at(self.blocks.len())
+    pub(super) fn best(&self) -> Rc<Seen> {
+        self.behind(0)
     }
 
     /// The best chain without its latest blocks.
-    pub(super) fn behind(&self, blocks: usize) -> Seen {
-        self.seen_at(self.blocks.len().saturating_sub(blocks))
-    }
-
-    fn seen_at(&self, height: usize) -> Seen {
-        let mut seen = Seen::default();
-        for block in &self.blocks[..height] {
-            for txid in block {
-                assert!(seen.connect(*txid, &self.known[txid]), "{txid} cannot be in this chain");
-            }
-            seen.height += 1;
-        }
-        seen
+    pub(super) fn behind(&self, blocks: usize) -> Rc<Seen> {
+        self.chain[self.height().saturating_sub(blocks)].clone()
     }
 
     /// Mines a block of what `picks` picks, in whatever order: of transactions that exclude each other any may win.
     pub(super) fn mine(&mut self, mut picks: impl FnMut() -> bool, rng: &mut ChaCha20Rng) {
-        let mut seen = self.best();
+        let mut seen = Seen::clone(&self.best());
         let mut pool: Vec<Txid> = self.known.keys().filter(|txid| !seen.is_confirmed(txid)).copied().collect();
         rand::seq::SliceRandom::shuffle(&mut pool[..], rng);
-        let mut block = Vec::new();
         for txid in pool {
-            if picks() && seen.connect(txid, &self.known[&txid]) {
-                block.push(txid);
+            if picks() {
+                seen.connect(txid, &self.known[&txid]);
             }
         }
-        self.blocks.push(block);
+        seen.height += 1;
+        self.chain.push(Rc::new(seen));
     }
 
     /// Takes the latest blocks back: what they confirmed waits again.
     pub(super) fn reorganise(&mut self, depth: usize) {
-        self.blocks.truncate(self.blocks.len().saturating_sub(depth));
+        self.chain.truncate(self.height().saturating_sub(depth) + 1);
     }
 
     pub(super) fn height(&self) -> usize {
-        self.blocks.len()
+        self.chain.len() - 1
     }
 
     /// Whether two transactions exclude each other in every history there can be: they, or transactions that they need,

@@ -9,6 +9,7 @@ mod books;
 
 use std::{
     panic::AssertUnwindSafe,
+    rc::Rc,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -41,6 +42,8 @@ struct Federation {
     fixture: Fixture,
     valve: Valve,
     hosts: Vec<Keypair>,
+    /// Deposits of one satoshi: making their keys is slow.
+    deposits: Vec<TreasuryCoin>,
 }
 
 impl Federation {
@@ -69,14 +72,15 @@ impl Federation {
             fixture.treasury = Treasury::new(&roster, &fixture.key).unwrap();
             let valve = Valve::new(&roster, CHAIN);
             let hosts = fixture.seeds.iter().map(|seed| seed.keys().host).collect();
-            Self { fixture, valve, hosts }
+            let deposits = (1..=80).map(|number| fixture.deposit(number, 1, u32::from(number % 2))).collect();
+            Self { fixture, valve, hosts, deposits }
         })
     }
 }
 
 /// What a member's bitcoind says.
 struct View {
-    seen: Seen,
+    seen: Rc<Seen>,
     fee_rate: u64,
     is_up: bool,
 }
@@ -101,8 +105,14 @@ struct Tally {
     moved_to_other_coins: AtomicU64,
     split: AtomicU64,
     consolidated: AtomicU64,
+    refreshed: AtomicU64,
+    reorganised: AtomicU64,
     refused: AtomicU64,
     closed: AtomicU64,
+}
+
+fn count(tally: &AtomicU64, happened: bool) {
+    tally.fetch_add(u64::from(happened), Ordering::Relaxed);
 }
 
 struct Schedule<'a> {
@@ -111,9 +121,11 @@ struct Schedule<'a> {
     rng: ChaCha20Rng,
     bitcoin: Bitcoin,
     views: Vec<View>,
-    /// Every member's books; all that are as far as the chain are equal.
-    books: Vec<Books>,
     blocks: Vec<Block>,
+    /// The books after each block. What members that read the chain later come to is compared at the end.
+    books: Vec<Books>,
+    /// How many blocks each member has read.
+    read: Vec<usize>,
     time: u32,
     fee_rate: u64,
     deposits: Vec<TreasuryCoin>,
@@ -132,9 +144,10 @@ impl<'a> Schedule<'a> {
             tally,
             rng: ChaCha20Rng::seed_from_u64(seed),
             bitcoin: Bitcoin::default(),
-            views: (0..MEMBERS).map(|_| View { seen: Seen::default(), fee_rate: RATE, is_up: true }).collect(),
-            books: vec![Books::new(federation.valve.clone()); MEMBERS],
+            views: (0..MEMBERS).map(|_| View { seen: Rc::default(), fee_rate: RATE, is_up: true }).collect(),
             blocks: Vec::new(),
+            books: vec![Books::new(federation.valve.clone())],
+            read: vec![0; MEMBERS],
             time: 1_000_000,
             fee_rate: RATE,
             deposits: Vec::new(),
@@ -152,9 +165,7 @@ impl<'a> Schedule<'a> {
 
     fn deposit(&mut self) {
         let amount_sat = self.rng.gen_range(200_000..30_000_000);
-        let number = u8::try_from(self.deposits.len() + 1).unwrap();
-        let kinds = self.rng.gen_range(0..2);
-        let coin = self.federation.fixture.deposit(number, amount_sat, kinds);
+        let coin = TreasuryCoin { amount_sat, ..self.federation.deposits[self.deposits.len()].clone() };
         self.bitcoin.deposit(&coin);
         self.deposits.push(coin);
     }
@@ -184,32 +195,28 @@ impl<'a> Schedule<'a> {
     }
 
     fn newest(&self) -> &Books {
-        self.books.iter().max_by_key(|books| books.valve.height()).unwrap()
+        self.books.last().unwrap()
     }
 
     /// A member looks at Bitcoin, or at a bitcoind that is behind or down.
     fn look(&mut self, member: usize) {
-        let lag = if self.rng.gen_bool(0.7) { 0 } else { self.rng.gen_range(1..4) };
+        let lag = if self.rng.gen_bool(0.85) { 0 } else { self.rng.gen_range(1..4) };
         let fee_rate = self.fee_rate * self.rng.gen_range(80..=125) / 100;
         self.views[member] = View { seen: self.bitcoin.behind(lag), fee_rate, is_up: self.rng.gen_bool(0.95) };
     }
 
-    /// A member reads the blocks that it lacks.
     fn catch_up(&mut self, member: usize) {
-        let treasury = self.treasury();
-        let books = &mut self.books[member];
-        for block in &self.blocks[usize::try_from(books.valve.height()).unwrap()..] {
-            books.apply(treasury, block);
-        }
+        self.read[member] = self.blocks.len();
     }
 
     fn is_current(&self, member: usize) -> bool {
-        usize::try_from(self.books[member].valve.height()).unwrap() == self.blocks.len()
+        self.read[member] == self.blocks.len()
     }
 
     fn plan(&mut self, member: usize, notices: &[Notice]) -> Option<BatchPlan> {
         let (treasury, view) = (self.treasury(), &self.views[member]);
-        let books = &self.books[member];
+        let replaces = self.rng.gen_bool(0.7);
+        let books = self.newest();
         let valve = books.valve.after_notices(notices);
         let released: Vec<_> = valve
             .decide(&books.queue(treasury))
@@ -223,7 +230,7 @@ impl<'a> Schedule<'a> {
         let families: Vec<u32> = books.families().keys().copied().collect();
         let mut replaceable =
             families.iter().filter_map(|height| propose_replacement(view, treasury, &books.family(*height)).ok()?.ok());
-        if let Some(replacement) = self.rng.gen_bool(0.7).then(|| replaceable.next()).flatten() {
+        if let Some(replacement) = replaces.then(|| replaceable.next()).flatten() {
             return Some(replacement);
         }
         let mut pending = books.waiting();
@@ -232,7 +239,7 @@ impl<'a> Schedule<'a> {
     }
 
     fn judge(&self, member: usize, batch: &Transaction, notices: &[Notice]) -> BatchVerdict {
-        let (treasury, view, books) = (self.treasury(), &self.views[member], &self.books[member]);
+        let (treasury, view, books) = (self.treasury(), &self.views[member], self.newest());
         let verdict = match books.family_spending(&batch.input[0].previous_output) {
             Some(family) => judge_replacement(view, treasury, batch, &family),
             None => judge_batch(view, treasury, batch, &books.unspent(), &books.waiting()),
@@ -252,7 +259,7 @@ impl<'a> Schedule<'a> {
         self.catch_up(proposer);
         let mut notices: Vec<Notice> = Vec::new();
         for notice in std::mem::take(&mut self.notices) {
-            let valve = &self.books[proposer].valve;
+            let valve = &self.newest().valve;
             if valve.check_notices(&[notices.as_slice(), std::slice::from_ref(&notice)].concat()).is_ok() {
                 notices.push(notice);
             }
@@ -268,7 +275,7 @@ impl<'a> Schedule<'a> {
                 assert!(!matches!(verdict, BatchVerdict::Bad(_)), "an honest proposal is called wrong: {verdict:?}");
             }
             if verdicts.iter().filter(|verdict| matches!(verdict, BatchVerdict::Good(_))).count() < THRESHOLD {
-                self.tally.refused.fetch_add(1, Ordering::Relaxed);
+                count(&self.tally.refused, true);
                 batch = None;
             }
         }
@@ -294,13 +301,12 @@ impl<'a> Schedule<'a> {
     /// The proposer applies the block, the batch is signed and given to Bitcoin, and all that must hold is checked.
     fn connect(&mut self, proposer: usize) {
         let (treasury, block) = (self.treasury(), self.blocks.last().unwrap().clone());
-        let before = self.books[proposer].clone();
-        let plan = self.books[proposer].apply(treasury, &block);
-        let books = &self.books[proposer];
+        let mut after = self.newest().clone();
+        let plan = after.apply(treasury, &block);
+        self.books.push(after);
+        let [.., before, books] = self.books.as_slice() else { unreachable!("there are books before the first block") };
         assert_eq!(books.reserve_sat(), books.liabilities_sat(treasury) + books.donated_sat());
-        if books.valve.closure().is_some() {
-            self.tally.closed.fetch_add(1, Ordering::Relaxed);
-        }
+        count(&self.tally.closed, books.valve.closure().is_some());
         let Some(plan) = plan else { return };
         let paid_sat = plan.paid.iter().map(|paid| paid.amount_sat).sum();
         let tally = match plan.kind {
@@ -310,9 +316,8 @@ impl<'a> Schedule<'a> {
                 let recent = |(time, _): &&(u32, u64)| u64::from(block.time - time) < WINDOW_SECONDS;
                 let window_sat: u64 = self.left.iter().filter(recent).map(|(_, amount_sat)| amount_sat).sum();
                 assert!(window_sat <= WINDOW_LIMIT_SAT.min(before.reserve_sat() * 900 / 1_000));
-                if plan.inputs.len() > 2 {
-                    self.tally.consolidated.fetch_add(1, Ordering::Relaxed);
-                }
+                let treasury_coins = plan.inputs.len() > 1 && self.proposes_due(proposer, &plan);
+                count(&self.tally.refreshed, treasury_coins);
                 &self.tally.fresh
             }
             BatchKind::Replacement { family } => {
@@ -323,12 +328,18 @@ impl<'a> Schedule<'a> {
                 }
             }
         };
-        tally.fetch_add(1, Ordering::Relaxed);
-        if plan.change.len() > 1 {
-            self.tally.split.fetch_add(1, Ordering::Relaxed);
-        }
+        count(tally, true);
+        count(&self.tally.split, plan.change.len() > 1);
+        count(&self.tally.consolidated, plan.fee_sat == plan.relay_fee_sat && plan.inputs.len() > 2);
         self.bitcoin.broadcast(&plan);
         self.check_conflicts(&plan);
+    }
+
+    /// Whether a batch moves a coin that is due in the eyes of who proposed it.
+    fn proposes_due(&self, proposer: usize, plan: &BatchPlan) -> bool {
+        let seen = &self.views[proposer].seen;
+        let blocks = self.treasury().refresh_after_blocks().unwrap_or(u32::MAX);
+        plan.inputs.iter().any(|input| seen.confirmations(input).is_some_and(|confirmed| confirmed >= blocks))
     }
 
     /// All batches that pay a request exclude each other, in every history, and spend the same coins of the books.
@@ -386,22 +397,24 @@ impl<'a> Schedule<'a> {
 
     fn step(&mut self) {
         match self.rng.gen_range(0..20) {
-            0..3 => self.deposit(),
-            3..6 => self.request(),
-            6..9 => self.mine(0.6),
+            0 => self.deposit(),
+            1..5 => self.request(),
+            5..9 => self.mine(0.5),
             9 => {
                 let depth = self.rng.gen_range(1..=self.bitcoin.height().max(1));
+                let before = self.bitcoin.best();
                 self.bitcoin.reorganise(depth);
+                let (after, families) = (self.bitcoin.best(), self.newest().families());
+                let was_undone = |batch: &BatchPlan| {
+                    let txid = batch.transaction.compute_txid();
+                    before.is_confirmed(&txid) && !after.is_confirmed(&txid)
+                };
+                count(&self.tally.reorganised, families.values().flatten().any(was_undone));
                 // The other branch is the longer one.
                 (0..=depth).for_each(|_| self.mine(0.5));
             }
-            10 => self.fee_rate = 10u64.pow(self.rng.gen_range(3..5)) * self.rng.gen_range(1..10),
-            11 if self.rng.gen_bool(0.3) => self.notice(),
-            // A member lost its ledger and reads the chain from the first block.
-            12 if self.rng.gen_bool(0.1) => {
-                let member = self.rng.gen_range(0..MEMBERS);
-                self.books[member] = Books::new(self.federation.valve.clone());
-            }
+            10 | 11 => self.fee_rate = 1_000 * self.rng.gen_range(1..30),
+            12 if self.rng.gen_bool(0.5) => self.notice(),
             _ => {
                 (0..MEMBERS).for_each(|member| self.look(member));
                 self.block();
@@ -438,23 +451,19 @@ impl<'a> Schedule<'a> {
             }
         }
         assert!(family_confirmed(self), "a batch is lost");
-        (0..MEMBERS).for_each(|member| self.catch_up(member));
-        for books in &self.books {
-            assert_eq!(books, &self.books[0], "members disagree");
-            assert_eq!(books.valve.save(), self.books[0].valve.save());
-        }
-        // One that was never there comes to the same.
+        // A member that lost everything, and one that was never there, read the chain and come to the same.
         let mut late = Books::new(self.federation.valve.clone());
         for block in &self.blocks {
             late.apply(self.treasury(), block);
         }
-        assert_eq!(late, self.books[0]);
+        assert_eq!(&late, self.newest());
+        assert_eq!(late.valve.save(), self.newest().valve.save());
     }
 
     fn run(mut self) {
-        (0..2).for_each(|_| self.deposit());
+        (0..self.rng.gen_range(1..13)).for_each(|_| self.deposit());
         (0..3).for_each(|_| self.mine(1.0));
-        for _ in 0..self.rng.gen_range(10..40) {
+        for _ in 0..self.rng.gen_range(10..50) {
             self.step();
             self.check_bitcoin();
         }
@@ -488,4 +497,9 @@ fn whatever_happens_nothing_is_paid_twice_and_nothing_is_lost() {
             });
         }
     });
+    let Tally { fresh, raised, moved_to_other_coins, split, consolidated, refreshed, reorganised, refused, closed } =
+        tally;
+    let seen = [fresh, raised, moved_to_other_coins, split, consolidated, refreshed, reorganised, refused, closed];
+    let seen = seen.map(AtomicU64::into_inner);
+    assert!(count < 1_000 || seen.iter().all(|count| *count > 0), "not everything has happened: {seen:?}");
 }
