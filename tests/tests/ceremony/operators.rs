@@ -90,6 +90,13 @@ impl Operators {
         Process::spawn(format!("ceremony of {}", NAMES[member]), command, &self.log(member))
     }
 
+    /// Starts `aquiferd run`, once the ceremony is over.
+    pub(crate) fn node(&self, member: usize) -> Result<Process, HarnessError> {
+        let mut command = self.command(member);
+        command.arg("run");
+        Process::spawn(format!("node of {}", NAMES[member]), command, &self.log(member))
+    }
+
     /// Everything that an operator was shown so far, over all runs.
     pub(crate) fn shown(&self, member: usize) -> Result<String, HarnessError> {
         let log = self.log(member);
