@@ -92,7 +92,7 @@ fn a_batch_that_is_stuck_at_a_low_fee_is_replaced_and_its_change_can_be_spent() 
         for member in 0..devnet.members().len() {
             let member = devnet.member(member)?;
             member.kill9();
-            member.configure("[treasury]\nfallback_fee_rate_sat_per_kvb = 20000")?;
+            member.expect_fees(20_000)?;
             member.start()?;
         }
         devnet.wait_connected()?;
