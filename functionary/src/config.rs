@@ -226,11 +226,13 @@ pub struct TreasuryConfig {
     /// When the treasury key has not signed a batch after this many seconds, this member signs it by the script of the
     /// members and tells its operator.
     pub script_after_s: u32,
+    /// The fee rate of batches while bitcoind has no estimate of its own, in satoshi per 1,000 virtual bytes.
+    pub fallback_fee_rate_sat_per_kvb: u64,
 }
 
 impl Default for TreasuryConfig {
     fn default() -> Self {
-        Self { script_after_s: 60 }
+        Self { script_after_s: 60, fallback_fee_rate_sat_per_kvb: 5_000 }
     }
 }
 
@@ -403,7 +405,7 @@ mod tests {
             peers: Listen { listen: "127.0.0.1:7100".parse().unwrap() },
             api: Listen { listen: "127.0.0.1:7200".parse().unwrap() },
             bitcoind: BitcoindConfig { url: "http://127.0.0.1:18443".to_owned(), cookie_file: "/b/.cookie".into() },
-            treasury: TreasuryConfig { script_after_s: 7 },
+            treasury: TreasuryConfig { script_after_s: 7, fallback_fee_rate_sat_per_kvb: 9_000 },
             audit: AuditConfig {
                 keys: vec!["79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap()],
                 required: 2,

@@ -219,6 +219,18 @@ impl Member {
         fs::write(&path, format!("{text}\n{lines}\n")).map_err(HarnessError::file("write", &path))
     }
 
+    /// Makes it pay such a fee rate, in satoshi per 1,000 virtual bytes, when it starts again: in a regtest that mines few
+    /// transactions bitcoind has no estimate.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn expect_fees(&self, sat_per_kvb: u64) -> Result<(), HarnessError> {
+        let path = self.folder.join("aquiferd.toml");
+        let text = fs::read_to_string(&path).map_err(HarnessError::file("read", &path))?;
+        let section = format!("[treasury]\nfallback_fee_rate_sat_per_kvb = {sat_per_kvb}");
+        fs::write(&path, text.replace("[treasury]", &section)).map_err(HarnessError::file("write", &path))
+    }
+
     /// Starts it anew with an elementsd of its own, which it feeds and asks.
     ///
     /// # Errors

@@ -109,10 +109,16 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let signer = SignerStore::open(&data.database("signer"), Arc::clone(&gate))?;
     let reader = Arc::new(LedgerReader::new(&data.database("ledger")));
 
+    let status = Arc::new(CoreStatus::default());
+    let chain = params.genesis_hash().to_byte_array();
+    let halts = HaltDesk::open(&data.database("halt"), Arc::clone(&roster), chain, me, member.keys.host)?;
+    let halts = Arc::new(halts);
     let parent_config = ParentConfig {
         url: config.file.bitcoind.url.clone(),
         cookie_file: config.file.bitcoind.cookie_file.clone(),
         poll_interval: PARENT_POLL_INTERVAL,
+        fallback_fee_rate_sat_per_kvb: config.file.treasury.fallback_fee_rate_sat_per_kvb,
+        alarm: oversight::reorganisation_alarm(&status, &halts, &reader),
     };
     let (parent, following) = Parent::start(parent_config, Arc::clone(&params), &data.database("parent"), &runtime)?;
     let driver_config = DriverConfig {
@@ -157,14 +163,10 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let api = Api::bind(config.file.api.listen).await?;
     let peers = running.peers.clone();
     let network: Arc<dyn Network> = Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
-    let status = Arc::new(CoreStatus::default());
     let fee_script = match &config.file.fee_address {
         Some(address) => address.script_pubkey(),
         None => own_fee_script(&member),
     };
-    let chain = params.genesis_hash().to_byte_array();
-    let halts = HaltDesk::open(&data.database("halt"), Arc::clone(&roster), chain, me, member.keys.host)?;
-    let halts = Arc::new(halts);
     let (oversight, feeding) = Oversight::start(config, params.genesis_hash(), &reader, &status, &halts)?;
     let judge = Judge {
         params: Arc::clone(&params),

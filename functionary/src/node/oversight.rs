@@ -14,6 +14,7 @@ use crate::chain::{CoreStatus, Event};
 use crate::config::{Config, Disagreement};
 use crate::halt::HaltDesk;
 use crate::opinion::{Feeding, Opinion};
+use crate::parent::{DeepReorganisation, ReorganisationAlarm};
 use crate::peg::GoneCoin;
 use crate::store::StoreError;
 use crate::store::ledger::LedgerReader;
@@ -128,6 +129,27 @@ impl BatchGuard for Oversight {
         let audit = self.desk.hold(height)?;
         Ok(audit.or_else(|| self.opinion.as_ref().and_then(|opinion| opinion.hold(height))))
     }
+}
+
+/// For a reorganisation of Bitcoin deeper than a peg-in: a deposit that was claimed may be gone, and with it what batches
+/// spend. This member takes part in no peg-out until a person has looked.
+pub(super) fn reorganisation_alarm(
+    status: &Arc<CoreStatus>,
+    halts: &Arc<HaltDesk>,
+    ledger: &Arc<LedgerReader>,
+) -> ReorganisationAlarm {
+    let (status, halts, ledger) = (Arc::clone(status), Arc::clone(halts), Arc::<LedgerReader>::clone(ledger));
+    Arc::new(move |reorganisation| {
+        let DeepReorganisation { height, depth_blocks } = reorganisation;
+        let what = format!(
+            "a reorganisation of Bitcoin took {depth_blocks} blocks back from height {height} on, more than a peg-in waits for"
+        );
+        status.raise(format!(
+            "{what}. Deposits that were claimed may be gone. This member has said halt: compare `aquiferd status` with \
+             Bitcoin, and run `aquiferd resume` when all coins are there"
+        ));
+        halts.halt(&ledger, &what).map_err(|error| error.to_string())
+    })
 }
 
 /// An auditor objects: no batch is signed any more, all members are told to halt, and the operator is called.

@@ -2,7 +2,8 @@
 //!
 //! The store's position is always a block that bitcoind had in its best chain. Each round first takes back blocks that are
 //! no longer in it, then adds the next ones, so a reorganisation takes exactly the deposits back that it removed. A round
-//! that fails leaves the position where it was; the next one goes on from there.
+//! that fails leaves the position where it was; the next one goes on from there. A reorganisation deeper than a peg-in is
+//! told to the node before the first block is taken back, so a crash in between does not lose the alarm.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 
 use super::client::{ParentError, ParentTip};
 use super::deposits::find_deposits;
-use super::{FollowError, Parent, ParentState, lookback};
+use super::{DeepReorganisation, FollowError, Parent, ParentState, lookback};
 
 /// Asks bitcoind for news until `stop` turns true or is dropped.
 pub(super) async fn run(parent: Parent, interval: Duration, mut stop: watch::Receiver<bool>) {
@@ -44,6 +45,10 @@ fn round(parent: &Parent, stop: &watch::Receiver<bool>) {
     match outcome {
         Ok(()) => {}
         Err(FollowError::Parent(error)) => parent.note_failure(&error),
+        Err(FollowError::Alarm(reason)) => {
+            tracing::error!(reason, "the parent chain is not followed through a deep reorganisation");
+            parent.set_state(ParentState::Unhealthy { reason });
+        }
         Err(FollowError::Store(error)) => {
             tracing::error!(%error, "the parent chain cannot be followed");
             parent.set_state(ParentState::Unhealthy { reason: error.to_string() });
@@ -54,6 +59,7 @@ fn round(parent: &Parent, stop: &watch::Receiver<bool>) {
 /// Moves the position to the tip.
 fn follow(parent: &Parent, tip: &ParentTip, stop: &watch::Receiver<bool>) -> Result<(), FollowError> {
     let client = &parent.shared.client;
+    let mut taken_back = false;
     loop {
         let position = parent.store().position()?;
         let Some(position) = position else {
@@ -65,6 +71,10 @@ fn follow(parent: &Parent, tip: &ParentTip, stop: &watch::Receiver<bool>) -> Res
             return Ok(());
         }
         if client.block_hash(position.height)? != Some(position.hash) {
+            if !taken_back && let Some(reorganisation) = deep_reorganisation(parent, &position)? {
+                (parent.shared.alarm)(reorganisation).map_err(FollowError::Alarm)?;
+            }
+            taken_back = true;
             take_back(parent, &position)?;
             continue;
         }
@@ -85,6 +95,20 @@ fn follow(parent: &Parent, tip: &ParentTip, stop: &watch::Receiver<bool>) -> Res
         drop(watched);
         parent.changed();
     }
+}
+
+/// Whether more blocks have left the best chain than a peg-in waits for.
+fn deep_reorganisation(parent: &Parent, position: &ParentTip) -> Result<Option<DeepReorganisation>, FollowError> {
+    let mut depth_blocks = parent.shared.params.pegin_confirmation_depth_blocks;
+    while let Some(height) = position.height.checked_sub(depth_blocks) {
+        let Some(remembered) = parent.store().scanned(height)? else { break };
+        if parent.shared.client.block_hash(height)? == Some(remembered) {
+            break;
+        }
+        depth_blocks = depth_blocks.saturating_add(1);
+    }
+    let is_deep = depth_blocks > parent.shared.params.pegin_confirmation_depth_blocks;
+    Ok(is_deep.then_some(DeepReorganisation { height: position.height, depth_blocks }))
 }
 
 fn take_back(parent: &Parent, position: &ParentTip) -> Result<(), FollowError> {

@@ -31,10 +31,21 @@ pub use store::{Deposit, ParentStore, ParentStoreError, SignedBatch, WatchChange
 
 /// A payment of the federation shall be confirmed within this many blocks.
 const FEE_TARGET_BLOCKS: u16 = 6;
-/// Used while bitcoind has no estimate: 5 sat/vB.
-const FALLBACK_FEE_RATE_SAT_PER_KVB: u64 = 5_000;
+
+/// Told of a reorganisation before it is followed; if it fails, the member stays before the reorganisation and tells it again.
+pub type ReorganisationAlarm = Arc<dyn Fn(DeepReorganisation) -> Result<(), String> + Send + Sync>;
+
+/// A reorganisation of Bitcoin that took back more blocks than a peg-in waits for: a deposit that was claimed may be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeepReorganisation {
+    /// Height of the best block before it.
+    pub height: u32,
+    /// Blocks that left the best chain, as far as they are remembered.
+    pub depth_blocks: u32,
+}
+
 /// How to reach bitcoind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct ParentConfig {
     /// `http://host:port` of its RPC.
     pub url: String,
@@ -42,6 +53,10 @@ pub struct ParentConfig {
     pub cookie_file: PathBuf,
     /// How often it is asked for news.
     pub poll_interval: Duration,
+    /// Used while bitcoind has no estimate of fees, in satoshi per 1,000 virtual bytes.
+    pub fallback_fee_rate_sat_per_kvb: u64,
+    /// Called for reorganisations deeper than a peg-in.
+    pub alarm: ReorganisationAlarm,
 }
 
 /// Whether the parent chain can be relied upon at the moment.
@@ -99,16 +114,19 @@ enum FollowError {
     Parent(#[from] ParentError),
     #[error(transparent)]
     Store(#[from] ParentStoreError),
+    #[error("a deep reorganisation could not be told: {0}")]
+    Alarm(String),
 }
 
 /// A handle to the parent chain.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Parent {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
+    alarm: ReorganisationAlarm,
+    fallback_fee_rate_sat_per_kvb: u64,
     client: ParentClient,
     /// For the look at all unspent outputs, which would keep the other one from its work.
     scans: ParentClient,
@@ -139,6 +157,8 @@ impl Parent {
         let client = ParentClient::new(config.url, config.cookie_file, params.parent_genesis);
         let parent = Self {
             shared: Arc::new(Shared {
+                alarm: config.alarm,
+                fallback_fee_rate_sat_per_kvb: config.fallback_fee_rate_sat_per_kvb,
                 scans: client.for_scans(),
                 client,
                 params,
@@ -265,7 +285,7 @@ impl Parent {
     /// bitcoind cannot be asked.
     pub fn fee_rate_sat_per_kvb(&self) -> Result<u64, ParentError> {
         let estimate = self.ask(|client| client.estimate_fee_rate(FEE_TARGET_BLOCKS))?;
-        Ok(estimate.unwrap_or(FALLBACK_FEE_RATE_SAT_PER_KVB))
+        Ok(estimate.unwrap_or(self.shared.fallback_fee_rate_sat_per_kvb))
     }
 
     /// Hands a signed transaction to the network.

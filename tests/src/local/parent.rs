@@ -56,6 +56,8 @@ impl LocalParent {
             url: "http://127.0.0.1:1".to_owned(),
             cookie_file: folder.join("no-cookie"),
             poll_interval: POLL_INTERVAL,
+            fallback_fee_rate_sat_per_kvb: 5_000,
+            alarm: Arc::new(|_| Ok(())),
         };
         let params = Arc::new(federation.params.clone());
         let (parent, following) = Parent::start(config, params, &folder.join("parent.db"), runtime)?;

@@ -58,6 +58,8 @@ impl Member {
             url: bitcoind.rpc_url(),
             cookie_file: bitcoind.cookie_path(),
             poll_interval: Duration::from_millis(50),
+            fallback_fee_rate_sat_per_kvb: 5_000,
+            alarm: Arc::new(|_| Ok(())),
         };
         Self::open(config, Arc::new(params), Arc::new(tempfile::tempdir().unwrap()))
     }
