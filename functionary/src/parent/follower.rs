@@ -100,8 +100,7 @@ fn follow(parent: &Parent, tip: &ParentTip, stop: &watch::Receiver<bool>) -> Res
 /// Whether more blocks have left the best chain than a peg-in waits for.
 fn deep_reorganisation(parent: &Parent, position: &ParentTip) -> Result<Option<DeepReorganisation>, FollowError> {
     let mut depth_blocks = parent.shared.params.pegin_confirmation_depth_blocks;
-    loop {
-        let Some(height) = position.height.checked_sub(depth_blocks) else { break };
+    while let Some(height) = position.height.checked_sub(depth_blocks) {
         let Some(remembered) = parent.store().scanned(height)? else { break };
         if parent.shared.client.block_hash(height)? == Some(remembered) {
             break;
