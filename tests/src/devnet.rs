@@ -4,22 +4,26 @@
 //! Everything lives in one temporary folder. When the devnet goes down while its test fails, the folder stays and is
 //! named, with the last lines of every member's log.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use aquifer_assets::chain::{ElementsConfOptions, elements_conf};
 use aquifer_wallet::backend::Ledger;
 use aquifer_wallet::network::Chain;
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Network};
 use elements::BlockHash;
+use elements::encode::serialize_hex;
 use tempfile::TempDir;
 
 use crate::auditor::Auditor;
 use crate::binaries::Binaries;
 use crate::bitcoind::Bitcoind;
+use crate::elementsd::Elementsd;
 use crate::error::HarnessError;
 use crate::interrupt;
 use crate::member::{Member, Status};
@@ -182,7 +186,8 @@ impl Devnet {
         self.start_all()
     }
 
-    /// Waits for the turn, starts a devnet and plays a story on it. If the story ends badly, the files stay.
+    /// Waits for the turn, starts a devnet and plays a story on it. If the story ends badly, the files stay. Where an
+    /// elementsd is at hand, it judges every block of the story afterwards.
     ///
     /// # Errors
     /// As [`Devnet::start`], and what the story returns.
@@ -192,7 +197,33 @@ impl Devnet {
     ) -> Result<(), HarnessError> {
         let _turn = Turn::take()?;
         let mut devnet = Self::start(options)?;
-        story(&mut devnet).inspect_err(|_| devnet.keep_unless_interrupted())
+        let played = story(&mut devnet).and_then(|()| match (options.sabotaged, Elementsd::program()) {
+            (Sabotaged::Nobody, Some(program)) => devnet.let_elementsd_judge(program),
+            _ => Ok(()),
+        });
+        played.inspect_err(|_| devnet.keep_unless_interrupted())
+    }
+
+    /// Gives every final block to a stock elementsd, which must end on the same one.
+    fn let_elementsd_judge(&mut self, program: OsString) -> Result<(), HarnessError> {
+        self.start_all()?;
+        let height = self.height()?;
+        let params = self.chain()?.file().params.clone();
+        // Without a bitcoind: how deep deposits are is no rule of the block, and a story may have reorganised Bitcoin.
+        let configuration = elements_conf(&params, &ElementsConfOptions::default());
+        let elementsd = Elementsd::start(program, &configuration, &params.name)?;
+        let ledger = self.ledger()?;
+        let mut tip = String::new();
+        for height in 1..=height {
+            let block = ledger.block(height)?;
+            elementsd.submit_block(height, &serialize_hex(&block))?;
+            tip = block.block_hash().to_string();
+        }
+        let best: String = elementsd.call("getbestblockhash", &[])?;
+        if height == 0 || best == tip {
+            return Ok(());
+        }
+        Err(HarnessError::Story(format!("elementsd ends on {best} and not on {tip}, block {height}")))
     }
 
     fn make_roster(&mut self, members: usize) -> Result<PathBuf, HarnessError> {

@@ -86,7 +86,8 @@ fn from_words_alone(devnet: &mut Devnet) -> Result<(), HarnessError> {
         &auditor,
     ];
     member.restore(&words, &arguments)?;
-    for file in ["certificate.share", "treasury.share", "ceremony.messages", "federation.json", "aquiferd.toml"] {
+    // Choices of the operator in aquiferd.toml are in a backup alone.
+    for file in ["certificate.share", "treasury.share", "ceremony.messages", "federation.json", "card.json"] {
         let read = |folder: &Path| fs::read_to_string(folder.join(file)).or_else(|_| hex_of(&folder.join(file)));
         assert_eq!(read(member.folder()).ok(), read(&lost).ok(), "{file}");
     }
@@ -106,7 +107,9 @@ fn without_a_transcript(devnet: &mut Devnet) -> Result<(), HarnessError> {
     let words = member.lose_disk(&lost)?;
     let name = member.name().to_owned();
     fs::create_dir(member.folder()).map_err(HarnessError::file("make", member.folder()))?;
-    for (file, content) in [("seed", Some(words)), ("federation.json", None), ("aquiferd.toml", None)] {
+    // What `aquiferd init` makes of the words, and a copy of another member's file.
+    let kept = [("seed", Some(words)), ("card.json", None), ("aquiferd.toml", None), ("federation.json", None)];
+    for (file, content) in kept {
         let content = content.map_or_else(|| fs::read_to_string(lost.join(file)), Ok);
         let path = member.folder().join(file);
         content.and_then(|content| fs::write(&path, content)).map_err(HarnessError::file("write", &path))?;
@@ -165,10 +168,7 @@ fn comes_back(devnet: &mut Devnet, number: usize, lost: &Path) -> Result<(), Har
     let member = devnet.member(number)?;
     member.start()?;
     wait_height(member, height, LIMIT)?;
-    wait::until("it signs headers again", LIMIT, || {
-        let signed = signed_in(member.folder(), HEADERS)?;
-        Ok(if signed.is_empty() { Answer::NotYet("nothing signed".to_owned()) } else { Answer::Ready(()) })
-    })?;
+    wait_signed(member, HEADERS)?;
     for (height, block) in signed_in(member.folder(), HEADERS)? {
         assert!(before.get(&height).is_none_or(|earlier| *earlier == block), "two headers at {height}");
     }
@@ -178,9 +178,17 @@ fn comes_back(devnet: &mut Devnet, number: usize, lost: &Path) -> Result<(), Har
 
 /// The batches that a member has signed, once there is one.
 fn wait_signed_batches(member: &Member) -> Result<BTreeMap<u32, [u8; 32]>, HarnessError> {
-    wait::until(&format!("{} signs a batch", member.name()), LIMIT, || {
-        let signed = signed_in(member.folder(), BATCHES)?;
-        Ok(if signed.is_empty() { Answer::NotYet("nothing signed".to_owned()) } else { Answer::Ready(signed) })
+    wait_signed(member, BATCHES)
+}
+
+fn wait_signed(member: &Member, query: &str) -> Result<BTreeMap<u32, [u8; 32]>, HarnessError> {
+    wait::until(&format!("{} has signed: {query}", member.name()), LIMIT, || {
+        Ok(match signed_in(member.folder(), query) {
+            Ok(signed) if !signed.is_empty() => Answer::Ready(signed),
+            Ok(_) => Answer::NotYet("nothing".to_owned()),
+            // A member that has just started may not have made the file.
+            Err(error) => Answer::NotYet(error.to_string()),
+        })
     })
 }
 

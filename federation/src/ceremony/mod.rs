@@ -25,8 +25,9 @@
 //!   ([`CeremonyFault::BadShare`]) or who complains ([`CeremonyFault::FalseComplaint`]).
 //! * The success certificate, `n` signatures under one outcome, convinces anybody later that all members finished with the
 //!   same keys. Before it is complete the shares are not used, not even for the test.
-//! * The test catches a member that signed success without usable shares. Its nonces exist in memory only; `testing` says how
-//!   a restart in the middle of it is survived.
+//! * The test catches a member that signed success without usable shares. Its treasury signature would spend the treasury's
+//!   own output along the key path, if there was that coin. Its nonces exist in memory only; `testing` says how a restart in
+//!   the middle of it is survived.
 //!
 //! # How it travels
 //! A [`Ceremony`] is a set of messages that only grows. Members pull each other's set and [`Ceremony::accept`] what they
@@ -72,6 +73,7 @@ use crate::{
     federation::{FEDERATION_FILE_VERSION, FederationFile, GroupKeys},
     keys::{BlsShare, MemberSeed, TreasuryShare},
     roster::{MemberIndex, Roster},
+    treasury::TreasuryOutput,
 };
 
 /// One member's view of a ceremony.
@@ -110,6 +112,8 @@ enum Own {
 struct Outcome {
     file_keys: FileKeys,
     keys: GroupKeys,
+    /// What the treasury key will hold.
+    output: TreasuryOutput,
     certificate_share: BlsShare,
     treasury_share: TreasuryShare,
 }
@@ -354,8 +358,9 @@ impl Ceremony {
             return None;
         }
         let treasury_share = TreasuryShare::from_bytes(&sum.treasury_share, self.me, &keys.treasury_key).ok()?;
+        let output = TreasuryOutput::new(&self.roster, keys.treasury_key.internal_key()).ok()?;
         let file_keys = FileKeys { key_set: sum.key_set, treasury_key: sum.treasury_key };
-        Some(Outcome { file_keys, keys, certificate_share, treasury_share })
+        Some(Outcome { file_keys, keys, output, certificate_share, treasury_share })
     }
 
     fn route(&self, from: MemberIndex, to: MemberIndex) -> Route<'_> {

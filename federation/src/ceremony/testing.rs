@@ -1,5 +1,9 @@
 //! The test: all members sign once with their new shares of both keys, before anything depends on them.
 //!
+//! What the treasury key signs is what it is for: the key path of its own output, scripts and tweak included, in a transaction
+//! that moves that output to itself. The coin it spends is named by a hash of the ceremony, so there is no such coin and
+//! never will be.
+//!
 //! A certificate signature takes one message. A treasury signature takes two: everybody publishes commitments to fresh
 //! nonces, then everybody signs over all of them. A nonce that signs twice gives the share away, so nonces are kept in memory
 //! only, and taken out before they sign. A member that was restarted between the two steps has lost them: it begins another
@@ -11,10 +15,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::secp256k1::{Message, SECP256K1, schnorr};
+use bitcoin::{
+    Amount, OutPoint, Sequence, TapSighashType, Transaction, TxIn, TxOut, Txid, Witness,
+    absolute::LockTime,
+    hashes::Hash,
+    secp256k1::{Message, SECP256K1, schnorr},
+    sighash::{Prevouts, SighashCache},
+    transaction::Version,
+};
 use frost_core::{CheaterDetection, aggregate_custom};
 use frost_secp256k1_tr::{
     Error, Identifier, SigningPackage,
+    keys::Tweak,
     round1::{self, NonceCommitment, SigningCommitments, SigningNonces},
     round2::{self, SignatureShare},
 };
@@ -36,7 +48,7 @@ pub(super) const MAX_ATTEMPTS: u32 = 64;
 /// The nonces of the attempt that this member takes part in. Never saved.
 pub(super) struct AttemptNonces {
     attempt: u32,
-    nonces: SigningNonces,
+    pub(super) nonces: SigningNonces,
 }
 
 /// Reads what a member says about its nonces.
@@ -80,11 +92,11 @@ impl Ceremony {
         }
         // Taken out before they are used: whatever happens from here on, they sign nothing else.
         let Some(AttemptNonces { nonces, .. }) = self.nonces.take() else { return Ok(None) };
-        let message = self.test_message(attempt);
-        let package = self.test_package(attempt, &message)?;
         let outcome = self.outcome_of_round()?;
-        let treasury =
-            round2::sign(&package, &nonces, outcome.treasury_share.package()).map_err(|_| CeremonyFault::NoKey)?;
+        let message = self.test_message(attempt);
+        let package = self.test_package(attempt, &test_sighash(outcome, &message)?)?;
+        let key = outcome.treasury_share.package().clone().tweak(Some(merkle_root(outcome)));
+        let treasury = round2::sign(&package, &nonces, &key).map_err(|_| CeremonyFault::NoKey)?;
         let treasury = treasury.serialize().try_into().map_err(|_| CeremonyFault::NoKey)?;
         let certificate = outcome.certificate_share.sign(&message).to_bytes();
         Ok(Some(Body::Test { attempt, certificate, treasury }))
@@ -104,13 +116,13 @@ impl Ceremony {
         Ok(Body::Nonces { attempt, commitments })
     }
 
-    fn test_message(&self, attempt: u32) -> [u8; 32] {
+    pub(super) fn test_message(&self, attempt: u32) -> [u8; 32] {
         let attempt = attempt.to_le_bytes();
         tagged_hash("aquifer/ceremony/test/v2", &[&self.session, &self.transcript_hash(), &attempt])
     }
 
-    /// What everybody signs in an attempt. All nonces must be there.
-    fn test_package(&self, attempt: u32, message: &[u8; 32]) -> Result<SigningPackage, CeremonyFault> {
+    /// What everybody signs in an attempt with the treasury key. All nonces must be there.
+    pub(super) fn test_package(&self, attempt: u32, sighash: &[u8; 32]) -> Result<SigningPackage, CeremonyFault> {
         let mut commitments = BTreeMap::new();
         for (member, body) in self.bodies((Step::Nonces, attempt)) {
             let Body::Nonces { commitments: bytes, .. } = body else { continue };
@@ -118,15 +130,16 @@ impl Ceremony {
             let (Some(place), Some(read)) = (place, parse_commitments(bytes)) else { return Err(CeremonyFault::NoKey) };
             commitments.insert(place, read);
         }
-        Ok(SigningPackage::new(commitments, message))
+        Ok(SigningPackage::new(commitments, sighash))
     }
 
     /// Every member's shares must work, and they must combine to signatures under the keys.
     pub(super) fn check_tests(&mut self, attempt: u32) -> Result<(), CeremonyFault> {
         self.round()?;
-        let message = self.test_message(attempt);
-        let package = self.test_package(attempt, &message)?;
         let outcome = self.outcome_of_round()?;
+        let message = self.test_message(attempt);
+        let sighash = test_sighash(outcome, &message)?;
+        let package = self.test_package(attempt, &sighash)?;
         let mut certificate = Vec::new();
         let mut treasury = BTreeMap::new();
         for (member, body) in self.bodies((Step::Test, attempt)) {
@@ -145,19 +158,46 @@ impl Ceremony {
         if !outcome.keys.key_set.public_key().verify(&signature, message) {
             return Err(CeremonyFault::NoKey);
         }
-        check_treasury(outcome, &package, &message, &treasury, self.roster.members().len())
+        check_treasury(outcome, &package, &sighash, &treasury, self.roster.members().len())
     }
+}
+
+/// With what the scripts of the treasury's output change its key (BIP 341).
+fn merkle_root(outcome: &Outcome) -> [u8; 32] {
+    outcome.output.merkle_root().to_byte_array()
+}
+
+/// What Bitcoin would check in a transaction that spends the treasury's output to itself along the key path, if there was a
+/// transaction with the id `message`.
+pub(super) fn test_sighash(outcome: &Outcome, message: &[u8; 32]) -> Result<[u8; 32], CeremonyFault> {
+    let coin = TxOut { value: Amount::ONE_BTC, script_pubkey: outcome.output.script_pubkey().clone() };
+    let input = TxIn {
+        previous_output: OutPoint::new(Txid::from_byte_array(*message), 0),
+        script_sig: bitcoin::ScriptBuf::new(),
+        sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+        witness: Witness::new(),
+    };
+    let transaction = Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![input],
+        output: vec![coin.clone()],
+    };
+    SighashCache::new(&transaction)
+        .taproot_key_spend_signature_hash(0, &Prevouts::All(&[coin]), TapSighashType::Default)
+        .map(|sighash| sighash.to_byte_array())
+        .map_err(|_| CeremonyFault::NoKey)
 }
 
 fn check_treasury(
     outcome: &Outcome,
     package: &SigningPackage,
-    message: &[u8; 32],
+    sighash: &[u8; 32],
     shares: &BTreeMap<Identifier, SignatureShare>,
     members: usize,
 ) -> Result<(), CeremonyFault> {
-    let key = &outcome.keys.treasury_key;
-    let signature = aggregate_custom(package, shares, key.package(), CheaterDetection::AllCheaters);
+    let key = outcome.keys.treasury_key.package().clone().tweak(Some(merkle_root(outcome)));
+    let signature = aggregate_custom(package, shares, &key, CheaterDetection::AllCheaters);
     let signature = signature.map_err(|error| match error {
         Error::InvalidSignatureShare { culprits } => {
             let named: Option<MemberIndex> = culprits.iter().find_map(|place| member_at(place, members));
@@ -169,6 +209,6 @@ fn check_treasury(
     let bytes = signature.serialize().map_err(|_| CeremonyFault::NoKey)?;
     let signature = schnorr::Signature::from_slice(&bytes).map_err(|_| CeremonyFault::NoKey)?;
     SECP256K1
-        .verify_schnorr(&signature, &Message::from_digest(*message), &key.internal_key())
+        .verify_schnorr(&signature, &Message::from_digest(*sighash), &outcome.output.output_key())
         .map_err(|_| CeremonyFault::NoKey)
 }

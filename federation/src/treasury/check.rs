@@ -152,7 +152,7 @@ pub fn check_batch<'a>(
     let (spent, fee_sat) = spent_coins(&holdings, transaction)?;
     let requests = match_requests(treasury, pending, transaction, fee_sat)?;
     let held_after = holdings.held.saturating_sub(spent.len());
-    let parts = change_sat(&spent, &requests).map_or(1, |change_sat| change_parts(change_sat, held_after));
+    let parts = change_sat(&spent, &requests).map_or(1, |change_sat| change_parts(&spent, change_sat, held_after));
     let batch = rebuild(treasury, &spent, &requests, fee_sat, parts, transaction)?;
     check_limits(treasury, &spent, &batch, bounds)?;
     check_choice_of_coins(treasury, &holdings, &spent, &batch)?;
@@ -263,21 +263,25 @@ fn check_choice_of_coins(
     batch: &BatchPlan,
 ) -> Result<(), BatchError> {
     let has_aged = |coin: &TreasuryCoin| match holdings.due {
-        Due::NotAsked => treasury.refresh_after_blocks().is_some() && coin.kind == CoinKind::Treasury,
+        // For its age, or to show what the treasury key can.
+        Due::NotAsked => coin.kind == CoinKind::Treasury,
         Due::Known(_) => holdings.is_due(coin),
     };
     let (aged, mut others): (Vec<&TreasuryCoin>, Vec<&TreasuryCoin>) =
         spent.iter().copied().partition(|coin| has_aged(coin));
+    // Of coins that may be due it cannot be told which were put together with others instead.
+    let most_aged = match holdings.due {
+        Due::NotAsked => MAX_REFRESHED.saturating_add(MAX_CONSOLIDATED),
+        Due::Known(_) => MAX_REFRESHED,
+    };
     let mut change_sat = batch.change_sat();
-    if matches!(holdings.due, Due::Known(_)) || aged.is_empty() {
-        let small = needless(&mut change_sat, &mut others);
-        let held_after = holdings.held.saturating_sub(spent.len());
-        if small > MAX_CONSOLIDATED || (small > 0 && !may_consolidate(batch, held_after)) {
-            return Err(BatchError::NeedlessInput);
-        }
-        if needless(&mut change_sat, &mut aged.clone()) > MAX_REFRESHED {
-            return Err(BatchError::NeedlessInput);
-        }
+    let small = needless(&mut change_sat, &mut others);
+    let held_after = holdings.held.saturating_sub(spent.len());
+    if small > MAX_CONSOLIDATED || (small > 0 && !may_consolidate(batch, held_after)) {
+        return Err(BatchError::NeedlessInput);
+    }
+    if needless(&mut change_sat, &mut aged.clone()) > most_aged {
+        return Err(BatchError::NeedlessInput);
     }
     let change_sat = batch.change_sat();
     if is_good_change(change_sat) {

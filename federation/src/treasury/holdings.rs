@@ -6,10 +6,11 @@ use bitcoin::OutPoint;
 
 use super::coins::TreasuryCoin;
 
-/// Which coins are due to be moved, as a member's bitcoind tells it; see [`super::Treasury::refresh_after_blocks`].
+/// Which coins are due to be moved, as a member's bitcoind tells it: for their age, see
+/// [`super::Treasury::refresh_after_blocks`], or to show what the treasury key can, see [`super::BitcoinView`].
 #[derive(Clone, Copy, Debug)]
 pub enum Due<'a> {
-    /// It was not asked. Nothing is spent for its age, and to what may have been spent for its age nobody objects.
+    /// It was not asked. Nothing is spent for that reason, and to what may have been spent for it nobody objects.
     NotAsked,
     /// These.
     Known(&'a BTreeSet<OutPoint>),

@@ -226,8 +226,8 @@ impl<'a> Wallet<'a> {
     fn spend(&self, coins: &[&TreasuryCoin], requests: &[&PegoutRequest]) -> Result<BatchPlan, LeftOut> {
         let treasury = self.treasury;
         let not_enough = || without_last(requests, WaitingReason::NotEnoughCoins);
-        let parts =
-            change_parts(change_sat(coins, requests).ok_or_else(not_enough)?, self.held.saturating_sub(coins.len()));
+        let change_sat = change_sat(coins, requests).ok_or_else(not_enough)?;
+        let parts = change_parts(coins, change_sat, self.held.saturating_sub(coins.len()));
         // The weight does not depend on amounts, so a fee of zero will do to measure it.
         let draft = assemble(treasury, coins, requests, 0, parts).ok_or_else(not_enough)?;
         let weight = signed_weight(treasury, &draft.transaction, coins, SpendPath::Members);

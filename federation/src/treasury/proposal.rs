@@ -1,4 +1,10 @@
 //! Which batch to propose, and whether to vote for one: the rules together with what a member's bitcoind says.
+//!
+//! # A key that has not shown what it can
+//! The ceremony ends with a test signature, over a spend of the treasury's very output. Bitcoin itself has not seen one yet.
+//! Until it has, the treasury key holds the change of one batch: the next batch must spend that coin, and so waits until it is
+//! confirmed. When Bitcoin has taken that spend by the key, the way there and back is proven, and the rule ends. Each member
+//! goes by what it has seen itself; one that has not seen it yet does not vote, and blames nobody.
 
 use std::{collections::BTreeSet, fmt::Display};
 
@@ -26,6 +32,10 @@ pub trait BitcoinView {
 
     /// The estimated fee rate, in satoshi per 1,000 virtual bytes.
     fn fee_rate_sat_per_kvb(&self) -> Result<u64, Self::Error>;
+
+    /// Whether this member has seen the treasury key spend an output of the treasury in a block of Bitcoin. Once it has, that
+    /// stays so.
+    fn is_key_proven(&self) -> Result<bool, Self::Error>;
 }
 
 /// What a member thinks of a proposed batch.
@@ -57,7 +67,11 @@ pub fn propose_batch<View: BitcoinView>(
         return Ok(None);
     }
     let fee_rate = view.fee_rate_sat_per_kvb()?;
-    let due = due_coins(view, treasury, coins)?;
+    let is_proven = view.is_key_proven()?;
+    let mut due = due_coins(view, treasury, coins)?;
+    if !is_proven {
+        due.extend(of_treasury(coins).map(|coin| coin.outpoint));
+    }
     let mut usable = coins.to_vec();
     let mut confirmed = BTreeSet::new();
     loop {
@@ -75,7 +89,7 @@ pub fn propose_batch<View: BitcoinView>(
             }
         }
         if missing.is_empty() {
-            return Ok(Some(plan));
+            return Ok((is_proven || leaves_one_coin(coins, &plan.transaction)).then_some(plan));
         }
         usable.retain(|coin| !missing.contains(&coin.outpoint));
     }
@@ -104,7 +118,15 @@ pub fn judge_batch<View: BitcoinView>(
                 usable.push(coin.clone());
             }
         }
-        let due = due_coins(view, treasury, &usable)?;
+        let mut due = due_coins(view, treasury, &usable)?;
+        if !view.is_key_proven()? {
+            if !leaves_one_coin(coins, transaction) {
+                let reason = "Bitcoin has not shown this member a signature of the treasury key yet: until then a batch spends \
+                              what is under that key";
+                return Ok(BatchVerdict::Unknown(reason.to_owned()));
+            }
+            due.extend(of_treasury(&usable).map(|coin| coin.outpoint));
+        }
         let holdings = Holdings::from(coins).restricted_to(&usable).with_due(&due);
         // Members see Bitcoin at different times, and with other estimates: a difference of opinion, not a broken rule.
         let bounds = FeeRateBounds::around(view.fee_rate_sat_per_kvb()?);
@@ -162,6 +184,17 @@ pub fn judge_replacement<View: BitcoinView>(
         Ok(BatchVerdict::Good(Box::new(plan)))
     };
     judge().unwrap_or_else(|error: View::Error| BatchVerdict::Unknown(error.to_string()))
+}
+
+fn of_treasury(coins: &[TreasuryCoin]) -> impl Iterator<Item = &TreasuryCoin> {
+    coins.iter().filter(|coin| coin.kind == CoinKind::Treasury)
+}
+
+/// Whether the transaction spends some of what is under the treasury key, if anything is.
+fn leaves_one_coin(coins: &[TreasuryCoin], transaction: &Transaction) -> bool {
+    let is_spent = |coin: &TreasuryCoin| transaction.input.iter().any(|input| input.previous_output == coin.outpoint);
+    let mut held = of_treasury(coins).peekable();
+    held.peek().is_none() || held.any(is_spent)
 }
 
 /// The coins that have rested for half of the time after which the emergency keys could spend them. Where the federation

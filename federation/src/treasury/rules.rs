@@ -4,7 +4,7 @@ use aquifer_assets::peg::PegoutRequest;
 use bitcoin::{Script, ScriptBuf, secp256k1::PublicKey};
 
 use super::{
-    coins::{SCHNORR_SIZE, members_witness},
+    coins::{CoinKind, SCHNORR_SIZE, TreasuryCoin, members_witness},
     output::{TreasuryOutput, TreasuryOutputError},
 };
 use crate::{keys::TreasuryKey, roster::Roster};
@@ -206,8 +206,12 @@ pub(super) fn is_good_change(change_sat: u64) -> bool {
 }
 
 /// Into how many outputs change is split: a function of what the chain tells, so that every member builds the same batch.
-/// `held_after` are the coins in the books that the batch does not spend.
-pub(super) fn change_parts(change_sat: u64, held_after: usize) -> usize {
+/// `held_after` are the coins in the books that the batch does not spend. What comes from deposits alone stays in one
+/// piece: the first batch of all leaves one coin under the treasury key, and the next spends it.
+pub(super) fn change_parts(spent: &[&TreasuryCoin], change_sat: u64, held_after: usize) -> usize {
+    if spent.iter().all(|coin| coin.kind != CoinKind::Treasury) {
+        return 1;
+    }
     let affordable = change_sat.checked_div(MIN_CHANGE_SAT).and_then(|parts| usize::try_from(parts).ok());
     let wanted = TARGET_COINS.saturating_sub(held_after).min(MAX_CHANGE_PARTS);
     wanted.min(affordable.unwrap_or(MAX_CHANGE_PARTS)).max(1)

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aquifer_assets::{
     chain::ChainParams,
@@ -22,6 +22,7 @@ mod family;
 mod outputs;
 mod peg;
 mod planning;
+mod proving;
 mod signing;
 
 pub(super) const RATE: u64 = 5_000;

@@ -58,6 +58,8 @@ pub struct ChainInfo {
     pub parent_problem: String,
     /// What an operator must look at, oldest first.
     pub alarms: Vec<String>,
+    /// The Bitcoin transaction in which this member first saw the treasury key sign.
+    pub key_proof: Option<bitcoin::Txid>,
     /// The other members.
     pub peers: Vec<PeerState>,
     /// Lowest fee rate accepted, in satoshi per 1,000 discounted vbytes.

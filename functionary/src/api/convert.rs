@@ -68,6 +68,11 @@ pub(super) fn info(info: ChainInfo) -> proto::Info {
         parent_height: info.parent_height,
         parent_problem: info.parent_problem,
         alarms: info.alarms,
+        key_proof: info
+            .key_proof
+            .map(|txid| bitcoin::hashes::Hash::to_byte_array(txid).to_vec())
+            .unwrap_or_default()
+            .into(),
         peers: info
             .peers
             .into_iter()

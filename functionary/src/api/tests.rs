@@ -90,6 +90,7 @@ impl LedgerBackend for Memory {
             parent_height: None,
             parent_problem: "bitcoind does not answer".to_owned(),
             alarms: vec!["an auditor objects".to_owned()],
+            key_proof: None,
             peers: vec![PeerState { name: "beta".to_owned(), connected: true, height: 6 }],
             min_fee_rate_sat_per_kvb: 100,
             round: 0,

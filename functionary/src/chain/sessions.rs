@@ -122,6 +122,9 @@ impl Core {
             }
             SessionEffect::Finished { height, batch, signatures } => {
                 // Not any more: an objection, or somebody else was faster.
+                if self.is_stopped(height)? {
+                    return self.tend_sessions();
+                }
                 let Some(open) = self.in_session.get(&height) else { return Ok(()) };
                 let coins = open.batch.transaction.input.iter().map(|input| &input.previous_output);
                 let signatures: Vec<_> = coins.filter_map(|coin| signatures.get(coin)).copied().collect();

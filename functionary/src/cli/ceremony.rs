@@ -71,7 +71,8 @@ fn describe(config: &Config, file: &FederationFile) -> Output {
         "The ceremony has ended: all {count} members hold their shares.\n\
          Federation:  {federation}\n\
          For wallets: {network}\n\
-         Shares:      {share}\n             {treasury_share}   keep copies in a safe place; the seed alone cannot restore them\n\
+         Shares:      {share}\n             {treasury_share}\n\
+         Backup:      aquiferd --data-dir {folder} backup --out {name}.backup   beside the 24 words of the seed\n\
          Transcript:  {transcript}\n\
          Next:        aquiferd --data-dir {folder} run",
         count = file.roster.members().len(),
@@ -80,6 +81,7 @@ fn describe(config: &Config, file: &FederationFile) -> Output {
         share = data.certificate_share().display(),
         treasury_share = data.treasury_share().display(),
         folder = data.path().display(),
+        name = config.file.name,
     );
     let json = json!({
         "federation": data.federation(),

@@ -10,12 +10,14 @@ use serde_json::json;
 use super::{CliError, Output, block_on, stop_signal};
 use crate::ceremony::repair::{self, InNeed};
 use crate::config::Config;
+use crate::files;
 use crate::identity::{FederationMember, Member, load_federation};
 
 /// Compute a member's lost shares again, with the help of as many members as sign.
 ///
 /// For the day when a member has its seed, but neither a backup nor any copy of the ceremony's transcript is left: else
-/// `aquiferd restore` is the way. The member in need runs `repair request` and reads the code that it shows to the operators
+/// `aquiferd restore` is the way. A new folder is made by `aquiferd init` with the words in the file `seed`, and gets a copy of
+/// another member's federation.json. The member in need runs `repair request` and reads the code that it shows to the operators
 /// of its helpers; each of them, sure whom it talks to, runs `repair assist`. Nobody learns another one's share.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -90,7 +92,8 @@ impl Request {
             // Also with --json: without the code nobody can help.
             Ok::<_, CliError>(repair::request(in_need, &mut OsRng, teller(Shown::Progress), stop).await?)
         })??;
-        FederationMember::load(config)?;
+        let repaired = FederationMember::load(config)?;
+        files::replace_json(&config.data.network(), &repaired.federation.network())?;
         let text = format!(
             "The shares of {name} are repaired: both fit the federation's keys.\n\
              Next: aquiferd --data-dir {folder} backup --out {name}.backup",

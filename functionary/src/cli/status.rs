@@ -8,7 +8,7 @@ use aquifer_proto::ledger::ledger_client::LedgerClient;
 use aquifer_proto::ledger::{
     AuditorInfo, ElementsdInfo, GetInfoRequest, GetSupplyRequest, Info, Oversight, Reserve, Supply,
 };
-use elements::{AssetId, BlockHash};
+use elements::{AssetId, BlockHash, Txid};
 use serde_json::json;
 use tonic::transport::{Channel, Endpoint};
 
@@ -93,6 +93,13 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
     };
     // Writing to a string cannot fail.
     let _ = writeln!(text, "Parent   {parent}");
+    let key_proof = key_proof(&info.key_proof)?;
+    let _ = match &key_proof {
+        Some(txid) => writeln!(text, "Treasury its key has signed on Bitcoin: {txid}"),
+        None => {
+            writeln!(text, "Treasury its key has signed nothing on Bitcoin yet: one coin at a time is put under it")
+        }
+    };
     for alarm in &info.alarms {
         let _ = writeln!(text, "ALARM    {alarm}");
     }
@@ -151,6 +158,7 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
         "parent_height": info.parent_height,
         "parent_problem": info.parent_problem,
         "alarms": info.alarms,
+        "key_proof": key_proof,
         "peers": peers,
         "auditors_required": oversight.auditors_required,
         "auditors": oversight.auditors.iter().map(auditor_json).collect::<Result<Vec<_>, _>>()?,
@@ -164,6 +172,15 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
 }
 
 /// One line for each auditor, for elementsd and for each batch that waits.
+/// The transaction in which the treasury key was first seen to sign.
+fn key_proof(bytes: &[u8]) -> Result<Option<String>, CliError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    // Bitcoin writes its ids like Elements.
+    Ok(Some(Txid::from_byte_array(hash(bytes)?).to_string()))
+}
+
 fn oversight_text(oversight: &Oversight) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();

@@ -297,6 +297,7 @@ impl LedgerBackend for NodeBackend {
             parent_height,
             parent_problem,
             alarms: status.alarms(),
+            key_proof: parent.key_proof(),
             peers: others
                 .map(|(index, card)| PeerState {
                     name: card.name.clone(),

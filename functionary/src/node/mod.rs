@@ -42,7 +42,7 @@ use crate::mempool::keeper::Keeper;
 use crate::mempool::{Mempool, MempoolError, PegoutPolicy};
 use crate::parent::{Parent, ParentConfig, ParentStoreError};
 use crate::peers::{PeerEvent, Peers, PeersError};
-use crate::peg::{DriverConfig, PegoutDriver};
+use crate::peg::{CoinWatch, DriverConfig, PegoutDriver};
 use crate::store::consensus::{BodyReader, ConsensusStore};
 use crate::store::ledger::{LedgerReader, LedgerStore};
 use crate::store::signer::SignerStore;
@@ -214,6 +214,16 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         peers = %running.address, api = %api.address(), "running"
     );
 
+    let watching = tokio::spawn({
+        let watch = CoinWatch {
+            parent: parent.clone(),
+            ledger: Arc::clone(&reader),
+            driver: driver.clone(),
+            clock: Arc::new(SystemClock),
+        };
+        let (oversight, ledger) = (oversight.clone(), Arc::clone(&reader));
+        watch.run(move |gone| oversight.on_gone(&ledger, gone), stop.clone())
+    });
     let backend = backend::NodeBackend::new(backend::Parts {
         federation: Arc::clone(&federation),
         me,
@@ -269,7 +279,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let peers_ended = running.ended().await;
     // It ends by itself; that the last of what waits is written may fail like any write of it.
     let _ = keeping.await;
-    for task in [waking, releasing, pumping, notices] {
+    for task in [waking, releasing, pumping, notices, watching] {
         task.abort();
     }
     match chain {

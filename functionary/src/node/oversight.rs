@@ -15,6 +15,7 @@ use crate::config::{Config, Disagreement};
 use crate::halt::HaltDesk;
 use crate::opinion::{Feeding, Opinion};
 use crate::parent::{DeepReorganisation, ReorganisationAlarm};
+use crate::peg::GoneCoin;
 use crate::store::StoreError;
 use crate::store::ledger::LedgerReader;
 
@@ -97,6 +98,14 @@ impl Oversight {
         }
     }
 
+    /// A coin of the treasury is gone: the operator is called, and this member halts peg-outs.
+    pub(super) fn on_gone(&self, ledger: &LedgerReader, gone: GoneCoin) {
+        self.status.raise(format!("{gone}. This member has halted peg-outs; `aquiferd resume` ends that"));
+        if let Err(error) = self.halts.halt(ledger, &gone.to_string()) {
+            self.status.raise(format!("that this member halts peg-outs could not be kept: {error}"));
+        }
+    }
+
     /// What the API shows.
     pub(super) fn describe(&self) -> api::Oversight {
         api::Oversight {
@@ -136,7 +145,8 @@ pub(super) fn reorganisation_alarm(
             "a reorganisation of Bitcoin took {depth_blocks} blocks back from height {height} on, more than a peg-in waits for"
         );
         status.raise(format!(
-            "{what}. Deposits that were claimed may be gone. This member has said halt: compare `aquiferd status` with              Bitcoin, and run `aquiferd resume` when all coins are there"
+            "{what}. Deposits that were claimed may be gone. This member has said halt: compare `aquiferd status` with \
+             Bitcoin, and run `aquiferd resume` when all coins are there"
         ));
         halts.halt(&ledger, &what).map_err(|error| error.to_string())
     })

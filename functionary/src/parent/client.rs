@@ -277,6 +277,15 @@ impl ParentClient {
         }
     }
 
+    /// A transaction of the best chain or of the mempool, with its witnesses.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentError`].
+    pub fn transaction(&self, txid: &Txid) -> Result<Transaction, ParentError> {
+        self.decoded("getrawtransaction", &[json!(txid), json!(false)])
+    }
+
     /// Where a transaction stands.
     ///
     /// # Errors

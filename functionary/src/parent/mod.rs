@@ -338,6 +338,29 @@ impl Parent {
         self.store().batch(height)
     }
 
+    /// The first confirmed transaction in which this member has seen the treasury key spend an output of the treasury.
+    pub fn key_proof(&self) -> Option<Txid> {
+        // What cannot be read was not seen: the member is more careful then.
+        self.store().key_proof().ok().flatten()
+    }
+
+    /// Takes note of it when one of these inputs of a confirmed transaction, which spend outputs of the treasury, was signed
+    /// by the key: its witness is one signature, and Bitcoin has taken it.
+    pub(crate) fn look_for_key_proof(&self, txid: &Txid, inputs: &[usize]) -> Result<(), ParentError> {
+        let transaction = self.ask(|client| client.transaction(txid))?;
+        let is_by_key = |input: &usize| {
+            let witness = transaction.input.get(*input).map(|input| &input.witness);
+            witness.is_some_and(|witness| witness.len() == 1 && witness.nth(0).is_some_and(|item| item.len() == 64))
+        };
+        if transaction.compute_txid() == *txid && inputs.iter().any(is_by_key) {
+            match self.store().keep_key_proof(txid) {
+                Ok(()) => tracing::info!(%txid, "Bitcoin has taken a signature of the treasury key"),
+                Err(error) => tracing::error!(%error, "that the treasury key has signed could not be kept"),
+            }
+        }
+        Ok(())
+    }
+
     fn note_failure(&self, error: &ParentError) {
         let reason = error.to_string();
         self.set_state(match error {

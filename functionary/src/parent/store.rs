@@ -48,6 +48,11 @@ CREATE TABLE batches (
 ", "
 ALTER TABLE watched ADD COLUMN looked_back INTEGER; -- up to this height; NULL: earlier deposits are yet to be looked for
 CREATE INDEX watched_to_look_back ON watched (number) WHERE looked_back IS NULL;
+", "
+CREATE TABLE key_proof (          -- a confirmed transaction that the treasury key has signed
+    only INTEGER PRIMARY KEY CHECK (only = 0),
+    txid BLOB NOT NULL
+);
 "];
 
 /// How many scanned blocks are remembered, to find where a reorganisation forked off.
@@ -386,6 +391,29 @@ impl ParentStore {
             ],
         )?;
         Ok(())
+    }
+
+    /// Keeps the first confirmed transaction that was seen to be signed by the treasury key.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentStoreError`].
+    pub fn keep_key_proof(&mut self, txid: &Txid) -> Result<(), ParentStoreError> {
+        let txid = txid.to_byte_array();
+        self.connection
+            .execute("INSERT INTO key_proof (only, txid) VALUES (0, ?1) ON CONFLICT DO NOTHING", [txid.as_slice()])?;
+        Ok(())
+    }
+
+    /// That transaction.
+    ///
+    /// # Errors
+    ///
+    /// Every kind of [`ParentStoreError`].
+    pub fn key_proof(&self) -> Result<Option<Txid>, ParentStoreError> {
+        let txid: Option<[u8; 32]> =
+            self.connection.query_row("SELECT txid FROM key_proof", [], |row| row.get(0)).optional()?;
+        Ok(txid.map(Txid::from_byte_array))
     }
 
     /// The signed batch that the block at a height agreed on.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use aquifer_federation::treasury::CoinKind;
 use bitcoin::{Transaction, Txid};
 
 use super::batch::{BuriedBatch, Outcome};
@@ -19,6 +20,13 @@ struct Looked {
 }
 
 impl PegoutDriver {
+    /// Whether this is a batch that is followed and that Bitcoin has not confirmed.
+    pub fn is_unconfirmed(&self, txid: &Txid) -> bool {
+        let batches = self.batches();
+        let mut batches = batches.values();
+        batches.any(|batch| batch.txid == *txid && !batch.is_confirmed())
+    }
+
     /// Batches of families of which one is buried.
     pub fn buried(&self) -> Vec<BuriedBatch> {
         let depth_blocks = self.depth_blocks();
@@ -73,10 +81,26 @@ impl PegoutDriver {
         Ok(())
     }
 
+    /// Whether a confirmed batch shows that the treasury key can spend what is under it.
+    fn look_for_key_proof(&self, looked: &Looked) -> Result<(), ParentError> {
+        if self.shared.parent.key_proof().is_some() {
+            return Ok(());
+        }
+        let inputs: Vec<usize> = self.batches().get(&looked.height).map_or_else(Vec::new, |batch| {
+            let inputs = batch.coins.iter().enumerate();
+            inputs.filter(|(_, coin)| coin.kind == CoinKind::Treasury).map(|(input, _)| input).collect()
+        });
+        if inputs.is_empty() { Ok(()) } else { self.shared.parent.look_for_key_proof(&looked.txid, &inputs) }
+    }
+
     fn look_at_family(&self, members: &[Looked], now: u32) -> Result<(), ParentError> {
         let mut statuses = Vec::with_capacity(members.len());
         for looked in members {
-            statuses.push(self.shared.parent.transaction_status(&looked.txid)?);
+            let status = self.shared.parent.transaction_status(&looked.txid)?;
+            if matches!(status, TransactionStatus::Confirmed { .. }) {
+                self.look_for_key_proof(looked)?;
+            }
+            statuses.push(status);
         }
         let is_confirmed = |status: &TransactionStatus| matches!(status, TransactionStatus::Confirmed { .. });
         // One is on its way, or there.

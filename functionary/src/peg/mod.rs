@@ -25,7 +25,9 @@ mod following;
 pub mod messages;
 mod proposal;
 pub mod sessions;
+mod watch;
 
 pub use batch::{BatchState, BuriedBatch, FinalBatch, Outcome, PegoutError, Shares, SignerRecord, WantedSignatures};
 pub use driver::{DriverConfig, Driving, PegoutDriver};
 pub use proposal::{propose_batch, propose_replacement};
+pub use watch::{CoinWatch, GoneCoin};

@@ -16,6 +16,10 @@ impl BitcoinView for Parent {
     fn fee_rate_sat_per_kvb(&self) -> Result<u64, ParentError> {
         Self::fee_rate_sat_per_kvb(self)
     }
+
+    fn is_key_proven(&self) -> Result<bool, ParentError> {
+        Ok(self.key_proof().is_some())
+    }
 }
 
 /// The batch to propose now, or `None`: nothing to pay, not enough confirmed coins, or bitcoind cannot be asked. See

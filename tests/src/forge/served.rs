@@ -72,6 +72,7 @@ impl LedgerBackend for Shelf {
             parent_height: None,
             parent_problem: String::new(),
             alarms: Vec::new(),
+            key_proof: None,
             peers: Vec::new(),
             min_fee_rate_sat_per_kvb: 0,
             round: 0,

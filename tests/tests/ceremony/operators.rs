@@ -32,10 +32,10 @@ impl Operators {
         let aquiferd = Binaries::get()?.aquiferd;
         let base = tempfile::tempdir().map_err(HarnessError::file("make a folder in", &std::env::temp_dir()))?;
         let mut operators = Self { aquiferd, base, roster: PathBuf::new(), fingerprint: String::new() };
-        for member in 0..NAMES.len() {
+        for (member, name) in NAMES.into_iter().enumerate() {
             let [peer, api] = [ReservedPort::new()?, ReservedPort::new()?].map(|port| port.address().to_string());
             let mut init = operators.command(member);
-            init.args(["init", "--name", NAMES[member], "--peer-address", &peer, "--api-address", &api]);
+            init.args(["init", "--name", name, "--peer-address", &peer, "--api-address", &api]);
             // No ceremony asks bitcoind.
             init.args(["--bitcoind-url", "http://127.0.0.1:1", "--bitcoind-cookie", "none"]);
             process::run(init, LIMIT)?;
@@ -90,6 +90,13 @@ impl Operators {
         Process::spawn(format!("ceremony of {}", NAMES[member]), command, &self.log(member))
     }
 
+    /// Starts `aquiferd run`, once the ceremony is over.
+    pub(crate) fn node(&self, member: usize) -> Result<Process, HarnessError> {
+        let mut command = self.command(member);
+        command.arg("run");
+        Process::spawn(format!("node of {}", NAMES[member]), command, &self.log(member))
+    }
+
     /// Everything that an operator was shown so far, over all runs.
     pub(crate) fn shown(&self, member: usize) -> Result<String, HarnessError> {
         let log = self.log(member);
@@ -124,9 +131,9 @@ impl Operators {
     pub(crate) fn check_success(&self) -> Result<(), HarnessError> {
         let read = |path: PathBuf| std::fs::read(&path).map_err(HarnessError::file("read", &path));
         let federation = read(self.folder(0).join("federation.json"))?;
-        for member in 0..NAMES.len() {
+        for (member, name) in NAMES.into_iter().enumerate() {
             if read(self.folder(member).join("federation.json"))? != federation {
-                return Err(story(format!("{} has another federation", NAMES[member])));
+                return Err(story(format!("{name} has another federation")));
             }
             let mut conf = self.command(member);
             // Loads the federation and checks that it proves itself.

@@ -319,6 +319,22 @@ fn a_wrong_test_signature() {
     assert_eq!(test_lie(|_, treasury| *treasury = [0; 32]), named);
 }
 
+/// The treasury's output is not its bare key: a share that signs for that one is of no use.
+#[test]
+fn a_test_signature_without_the_scripts_of_the_output() {
+    let mut room = Room::new(4, 25);
+    room.run_until(Step::Nonces);
+    let liar = room.liar();
+    let nonces = liar.nonces.take().unwrap().nonces;
+    let outcome = liar.outcome_of_round().unwrap();
+    let message = liar.test_message(0);
+    let package = liar.test_package(0, &testing::test_sighash(outcome, &message).unwrap()).unwrap();
+    let bare = frost_secp256k1_tr::round2::sign(&package, &nonces, outcome.treasury_share.package()).unwrap();
+    let certificate = outcome.certificate_share.sign(&message).to_bytes();
+    room.lie(Body::Test { attempt: 0, certificate, treasury: bare.serialize().try_into().unwrap() });
+    assert_eq!(room.common_fault(), CeremonyFault::BadTest { member: LIAR });
+}
+
 #[test]
 fn nonces_and_attempts_of_the_wrong_form() {
     let mut room = Room::new(4, 30);

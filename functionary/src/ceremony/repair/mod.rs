@@ -107,7 +107,9 @@ pub async fn request<R: RngCore + CryptoRng>(
         polls.spawn(poll(member.tls.clone(), entry.clone(), room, answers.clone()));
     }
     let (source, tls) = (Arc::clone(&board), member.tls.clone());
-    let server = tokio::spawn(async move { peers::serve_ceremony(directory, &tls, listener, source, serving).await });
+    let server_stop = serving.clone();
+    let mut server =
+        tokio::spawn(async move { peers::serve_ceremony(directory, &tls, listener, source, server_stop).await });
 
     let mut run = Run { repair, roster: federation.roster.clone(), problems: BTreeMap::new() };
     on_change(run.words());
@@ -129,7 +131,7 @@ pub async fn request<R: RngCore + CryptoRng>(
     tokio::select! {
         end = gathering => end?,
         () = stop.cancelled() => return Err(RepairRunError::Stopped),
-        ended = server => return Err(match ended {
+        ended = &mut server => return Err(match ended {
             Ok(Err(error)) => RepairRunError::Peers(error),
             _ => RepairRunError::Stopped,
         }),
@@ -141,6 +143,9 @@ pub async fn request<R: RngCore + CryptoRng>(
         }
     };
     let _in_time = tokio::time::timeout(FAULT_GRACE, spreading).await;
+    // Calls that are being answered are answered in full.
+    serving.cancel();
+    let _ended = server.await;
     Ok(())
 }
 

@@ -115,7 +115,7 @@ impl Bitcoin {
     pub(super) fn exclude_each_other(&self, one: &Txid, other: &Txid) -> bool {
         let mut spender: BTreeMap<OutPoint, Txid> = BTreeMap::new();
         let mut open = vec![*one, *other];
-        let mut needed = std::collections::BTreeSet::new();
+        let mut needed = BTreeSet::new();
         while let Some(txid) = open.pop() {
             if !needed.insert(txid) {
                 continue;

@@ -83,6 +83,7 @@ struct View {
     seen: Rc<Seen>,
     fee_rate: u64,
     is_up: bool,
+    is_key_proven: bool,
 }
 
 impl BitcoinView for View {
@@ -94,6 +95,10 @@ impl BitcoinView for View {
 
     fn fee_rate_sat_per_kvb(&self) -> Result<u64, &'static str> {
         self.is_up.then_some(self.fee_rate).ok_or("bitcoind is down")
+    }
+
+    fn is_key_proven(&self) -> Result<bool, &'static str> {
+        Ok(self.is_key_proven)
     }
 }
 
@@ -144,7 +149,9 @@ impl<'a> Schedule<'a> {
             tally,
             rng: ChaCha20Rng::seed_from_u64(seed),
             bitcoin: Bitcoin::default(),
-            views: (0..MEMBERS).map(|_| View { seen: Rc::default(), fee_rate: RATE, is_up: true }).collect(),
+            views: (0..MEMBERS)
+                .map(|_| View { seen: Rc::default(), fee_rate: RATE, is_up: true, is_key_proven: false })
+                .collect(),
             blocks: Vec::new(),
             books: vec![Books::new(federation.valve.clone())],
             read: vec![0; MEMBERS],
@@ -202,7 +209,10 @@ impl<'a> Schedule<'a> {
     fn look(&mut self, member: usize) {
         let lag = if self.rng.gen_bool(0.85) { 0 } else { self.rng.gen_range(1..4) };
         let fee_rate = self.fee_rate * self.rng.gen_range(80..=125) / 100;
-        self.views[member] = View { seen: self.bitcoin.behind(lag), fee_rate, is_up: self.rng.gen_bool(0.95) };
+        // Some members learn late that the key has signed.
+        let is_key_proven = self.views[member].is_key_proven || self.rng.gen_bool(0.3);
+        let is_up = self.rng.gen_bool(0.95);
+        self.views[member] = View { seen: self.bitcoin.behind(lag), fee_rate, is_up, is_key_proven };
     }
 
     fn catch_up(&mut self, member: usize) {
@@ -366,7 +376,7 @@ impl<'a> Schedule<'a> {
         let best = self.bitcoin.best();
         let deposits = self.deposits.iter().filter(|coin| best.is_confirmed(&coin.outpoint.txid));
         let mut expected_sat: u64 = deposits.map(|coin| coin.amount_sat).sum();
-        let mut paid = std::collections::BTreeSet::new();
+        let mut paid = BTreeSet::new();
         for batch in self.newest().families().values().flatten() {
             if best.is_confirmed(&batch.transaction.compute_txid()) {
                 for payment in &batch.paid {
@@ -442,7 +452,8 @@ impl<'a> Schedule<'a> {
         for _ in 0..60 {
             let seen = self.bitcoin.best();
             for member in 0..MEMBERS {
-                self.views[member] = View { seen: seen.clone(), fee_rate: self.fee_rate, is_up: true };
+                self.views[member] =
+                    View { seen: seen.clone(), fee_rate: self.fee_rate, is_up: true, is_key_proven: true };
                 self.catch_up(member);
             }
             self.time += 300;

@@ -1,0 +1,224 @@
+//! Looks whether the coins that the books count are there on Bitcoin.
+//!
+//! The ledger counts coins as the chain tells it: claimed deposits, and the change of batches. If one of them is gone from
+//! Bitcoin although no batch spends it, somebody spent it without the federation (a stolen key, the emergency script), or a
+//! reorganisation deeper than any deposit has to be took it. Neither must happen, and both mean that less is there than is
+//! owed: an alarm with the name and the amount of the coin, and this member halts peg-outs.
+//!
+//! What is no reason for an alarm:
+//! * change of a batch that is not confirmed: it is not there yet;
+//! * a coin that a batch spends of which this member does not know yet: a batch stands in a final block before anybody signs
+//!   it, so a coin counts as gone only when blocks that are later than its disappearance are final here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aquifer_federation::treasury::{CoinKind, TreasuryCoin};
+use bitcoin::OutPoint;
+use tokio_util::sync::CancellationToken;
+
+use super::PegoutDriver;
+use crate::chain::Clock;
+use crate::parent::{Parent, ParentError, ParentState};
+use crate::store::StoreError;
+use crate::store::ledger::LedgerReader;
+
+/// A coin is gone when the last final block is so much later than the moment from which it was missed, in seconds: clocks of
+/// members differ a little.
+const MARGIN_S: u32 = 30;
+/// How often Bitcoin's state is compared with that of the last look.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A coin of the books that is gone from Bitcoin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the coin {outpoint} of {amount_sat} sat is gone from Bitcoin, and no batch of this federation spends it: find out with \
+     the other operators who did, or which reorganisation took it"
+)]
+pub struct GoneCoin {
+    /// Its name in the books.
+    pub outpoint: OutPoint,
+    /// What it is worth, in satoshi.
+    pub amount_sat: u64,
+}
+
+/// What Bitcoin says of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// It is in the best chain, and no transaction there spends it.
+    There,
+    /// It is not, and should be.
+    Missed,
+    /// It is not, and need not be yet.
+    NotYet,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Missed {
+    since: u32,
+    told: bool,
+}
+
+/// Coins that are missed, by their names in the books.
+#[derive(Debug, Default)]
+struct Missing(BTreeMap<OutPoint, Missed>);
+
+impl Missing {
+    /// Takes a look at all coins that no batch spends, each with what Bitcoin says of it; gives those that are gone for
+    /// sure, each once. Alternatives of one coin are one coin. `tip_time` is that of the last final block.
+    fn look(&mut self, coins: &[(TreasuryCoin, Seen)], now: u32, tip_time: u32) -> Vec<GoneCoin> {
+        let mut booked: BTreeMap<OutPoint, (u64, Seen)> = BTreeMap::new();
+        for (coin, seen) in coins {
+            let entry = booked.entry(coin.booked_as).or_insert((coin.amount_sat, *seen));
+            // One that is there will do, and so will one that may still come.
+            entry.1 = match (entry.1, seen) {
+                (Seen::There, _) | (_, Seen::There) => Seen::There,
+                (Seen::NotYet, _) | (_, Seen::NotYet) => Seen::NotYet,
+                (Seen::Missed, Seen::Missed) => Seen::Missed,
+            };
+        }
+        booked.retain(|_, (_, seen)| *seen == Seen::Missed);
+        self.0.retain(|outpoint, _| booked.contains_key(outpoint));
+        let mut gone = Vec::new();
+        for (outpoint, (amount_sat, _)) in booked {
+            let missed = self.0.entry(outpoint).or_insert(Missed { since: now, told: false });
+            if !missed.told && tip_time > missed.since.saturating_add(MARGIN_S) {
+                missed.told = true;
+                gone.push(GoneCoin { outpoint, amount_sat });
+            }
+        }
+        gone
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Why a look was not taken.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error("{0}")]
+    Parent(#[from] ParentError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// What a watch over the coins needs.
+pub struct CoinWatch {
+    /// This member's bitcoind.
+    pub parent: Parent,
+    /// The final chain.
+    pub ledger: Arc<LedgerReader>,
+    /// The batches that are not buried.
+    pub driver: PegoutDriver,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl CoinWatch {
+    /// Looks at every coin after each new block of Bitcoin, and while one is missed, until it is cancelled. `on_gone` is
+    /// called once for each coin that is gone.
+    pub async fn run(self, on_gone: impl Fn(GoneCoin) + Send + Sync + 'static, stop: CancellationToken) {
+        let watch = Arc::new((self, on_gone));
+        let mut missing = Missing::default();
+        let mut seen = None;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = stop.cancelled() => return,
+            }
+            let ParentState::Healthy { hash, .. } = watch.0.parent.state() else { continue };
+            if seen == Some(hash) && missing.is_empty() {
+                continue;
+            }
+            let looking = Arc::clone(&watch);
+            let looked = tokio::task::spawn_blocking(move || {
+                let result = looking.0.look(&mut missing);
+                if let Ok(gone) = &result {
+                    gone.iter().for_each(|gone| (looking.1)(*gone));
+                }
+                (missing, result)
+            });
+            let Ok((back, result)) = looked.await else {
+                tracing::error!("the treasury's coins are no longer watched: the watch has failed");
+                return;
+            };
+            missing = back;
+            match result {
+                Ok(_) => seen = Some(hash),
+                Err(error) => tracing::debug!(%error, "the treasury's coins could not be looked at"),
+            }
+        }
+    }
+
+    fn look(&self, missing: &mut Missing) -> Result<Vec<GoneCoin>, WatchError> {
+        let (tip, coins) = {
+            let snapshot = self.ledger.snapshot()?;
+            (snapshot.tip()?, snapshot.treasury_coins()?)
+        };
+        let mut looked = Vec::with_capacity(coins.len());
+        for coin in coins {
+            let is_there = self.parent.is_unspent(&coin.outpoint)?.is_some();
+            let may_come = coin.kind == CoinKind::Treasury && self.driver.is_unconfirmed(&coin.outpoint.txid);
+            let seen = match (is_there, may_come) {
+                (true, _) => Seen::There,
+                (false, true) => Seen::NotYet,
+                (false, false) => Seen::Missed,
+            };
+            looked.push((coin, seen));
+        }
+        Ok(missing.look(&looked, self.clock.now(), tip.time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::hashes::Hash as _;
+    use bitcoin::{ScriptBuf, Txid};
+
+    use super::*;
+
+    fn coin(number: u8, booked_as: u8) -> TreasuryCoin {
+        let name = |number| OutPoint::new(Txid::from_byte_array([number; 32]), 0);
+        TreasuryCoin {
+            outpoint: name(number),
+            booked_as: name(booked_as),
+            amount_sat: u64::from(booked_as),
+            script_pubkey: ScriptBuf::new(),
+            kind: CoinKind::Treasury,
+        }
+    }
+
+    #[test]
+    fn a_coin_is_gone_once_and_only_when_later_blocks_are_final() {
+        let mut missing = Missing::default();
+        let looked = [(coin(1, 1), Seen::Missed), (coin(2, 2), Seen::There), (coin(3, 3), Seen::NotYet)];
+        assert_eq!(missing.look(&looked, 1_000, 990), []);
+        assert_eq!(missing.look(&looked, 1_100, 1_000 + MARGIN_S), [], "a batch may be in the next block");
+        let gone = missing.look(&looked, 1_100, 1_001 + MARGIN_S);
+        assert_eq!(gone, [GoneCoin { outpoint: coin(1, 1).outpoint, amount_sat: 1 }]);
+        assert_eq!(missing.look(&looked, 1_200, 1_200), [], "said once");
+        assert_eq!(missing.look(&[(coin(1, 1), Seen::There)], 1_300, 1_300), []);
+        assert!(missing.is_empty(), "it came back");
+        assert_eq!(missing.look(&looked, 1_400, 1_400), [], "and is missed anew");
+        assert_eq!(missing.look(&[], 1_500, 1_500), [], "a batch has spent it");
+        assert!(missing.is_empty());
+    }
+
+    #[test]
+    fn alternatives_are_one_coin() {
+        let mut missing = Missing::default();
+        let look = |missing: &mut Missing, seen: [Seen; 2]| {
+            let looked = [(coin(1, 1), seen[0]), (coin(2, 1), seen[1])];
+            missing.look(&looked, 1_000, 1_000);
+            missing.look(&looked, 2_000, 2_000).len()
+        };
+        for enough in [Seen::There, Seen::NotYet] {
+            assert_eq!(look(&mut missing, [enough, Seen::Missed]), 0);
+            assert_eq!(look(&mut missing, [Seen::Missed, enough]), 0);
+        }
+        assert_eq!(look(&mut missing, [Seen::Missed, Seen::Missed]), 1);
+    }
+}
