@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod checking;
+mod family;
 mod outputs;
 mod peg;
 mod planning;

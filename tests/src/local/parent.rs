@@ -95,15 +95,15 @@ impl ParentChain for LocalParent {
     }
 
     fn overdue_families(&self) -> Vec<u32> {
-        Vec::new()
+        self.plans.overdue_families()
     }
 
-    fn propose_replacement(&self, _family: &Family) -> Option<BatchPlan> {
-        None
+    fn propose_replacement(&self, family: &Family) -> Option<BatchPlan> {
+        self.plans.propose_replacement(family)
     }
 
-    fn judge_replacement(&self, _batch: &bitcoin::Transaction, _family: &Family) -> BatchVerdict {
-        BatchVerdict::Unknown("this federation replaces nothing".into())
+    fn judge_replacement(&self, batch: &bitcoin::Transaction, family: &Family) -> BatchVerdict {
+        self.plans.judge_replacement(batch, family)
     }
 
     fn follow_batch(&self, batch: FinalBatch) -> Result<(), PegoutError> {

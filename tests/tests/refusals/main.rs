@@ -13,5 +13,6 @@ mod issuances;
 mod opinion;
 mod peg;
 mod proofs;
+mod replacement;
 mod support;
 mod valve;

@@ -16,14 +16,14 @@ use bitcoin::ScriptBuf;
 use elements::Script;
 use elements::confidential::{Asset, Value};
 
-const BTC: u64 = 100_000_000;
+pub(crate) const BTC: u64 = 100_000_000;
 
-fn destination() -> ScriptBuf {
+pub(crate) fn destination() -> ScriptBuf {
     ScriptBuf::from_bytes(hex::decode("0014751e76e8199196d454941c45d1b3a323f1433bd6").unwrap())
 }
 
 /// Alice has four bitcoin, and the reserve is as large.
-fn rich(seed: u64) -> (Chain, Owner, Coin) {
+pub(crate) fn rich(seed: u64) -> (Chain, Owner, Coin) {
     let mut chain = Chain::new(seed).unwrap();
     chain.bitcoin.pay_from(chain.founded.federation.treasury.clone());
     let alice = Owner::new(&mut chain.rng);
@@ -38,7 +38,7 @@ fn pegout_to(chain: &mut Chain, owner: Owner, coin: &Coin, amount_sat: u64, scri
     chain.pay(std::slice::from_ref(coin), &pays).unwrap().transaction
 }
 
-fn pegout(chain: &mut Chain, owner: Owner, coin: &Coin, amount_sat: u64, to: &ScriptBuf) -> Transaction {
+pub(crate) fn pegout(chain: &mut Chain, owner: Owner, coin: &Coin, amount_sat: u64, to: &ScriptBuf) -> Transaction {
     let script = pegout_script(&chain.judge.params.parent_genesis(), to);
     pegout_to(chain, owner, coin, amount_sat, script)
 }
@@ -58,7 +58,7 @@ fn plan(chain: &Chain) -> BatchPlan {
     plan_batch(&chain.judge.treasury, &snapshot.treasury_coins().unwrap(), &requests, 2_000).unwrap()
 }
 
-fn block(chain: &Chain, commitments: &[Script], batch: Option<&BatchPlan>) -> Body {
+pub(crate) fn block(chain: &Chain, commitments: &[Script], batch: Option<&BatchPlan>) -> Body {
     let pegged = chain.pegged();
     let commitment = batch.map(|batch| batch_commitment(&batch.transaction.compute_txid()));
     let block: Block = chain
@@ -77,16 +77,16 @@ fn block(chain: &Chain, commitments: &[Script], batch: Option<&BatchPlan>) -> Bo
     Body { block, batch: batch.map(|batch| batch.transaction.clone()) }
 }
 
-fn judge(chain: &Chain, body: &Body) -> Verdict {
+pub(crate) fn judge(chain: &Chain, body: &Body) -> Verdict {
     chain.judge.judge(body.block.block_hash().into(), &body.to_bytes().unwrap()).unwrap()
 }
 
-fn assert_valid(chain: &Chain, body: &Body) {
+pub(crate) fn assert_valid(chain: &Chain, body: &Body) {
     let verdict = judge(chain, body);
     assert!(matches!(verdict, Verdict::Valid(_)), "{verdict:?}");
 }
 
-fn bad_batch(chain: &Chain, body: &Body) -> String {
+pub(crate) fn bad_batch(chain: &Chain, body: &Body) -> String {
     match judge(chain, body) {
         Verdict::Invalid(BadBlock::Batch(reason)) => reason,
         other => panic!("{other:?}"),
@@ -108,12 +108,12 @@ fn notice(chain: &Chain, member: u16, kind: NoticeKind) -> Notice {
     Notice::sign(&host, &genesis, MemberIndex(member), kind, seen_height)
 }
 
-fn valve(chain: &Chain) -> Valve {
+pub(crate) fn valve(chain: &Chain) -> Valve {
     chain.judge.valve(&chain.judge.ledger.snapshot().unwrap()).unwrap()
 }
 
 /// Connects a block as a member that was away does.
-fn connect(chain: &mut Chain, body: Body) {
+pub(crate) fn connect(chain: &mut Chain, body: Body) {
     let verdict = chain.judge.examine(body, Scrutiny::ChainOnly).unwrap();
     let Verdict::Valid(examined) = verdict else { panic!("{verdict:?}") };
     let (sealed, certificate) = chain.seal(examined.body.block.clone()).unwrap();
