@@ -72,6 +72,10 @@ impl BitcoinView for DepthTable {
     fn fee_rate_sat_per_kvb(&self) -> Result<u64, Infallible> {
         Ok(locked(&self.fee_rate).unwrap_or(FEE_RATE_SAT_PER_KVB))
     }
+
+    fn is_key_proven(&self) -> Result<bool, Infallible> {
+        Ok(true)
+    }
 }
 
 impl ParentChain for DepthTable {

@@ -302,6 +302,10 @@ impl BitcoinView for Ages {
     fn fee_rate_sat_per_kvb(&self) -> Result<u64, Self::Error> {
         Ok(RATE)
     }
+
+    fn is_key_proven(&self) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
 }
 
 #[test]
