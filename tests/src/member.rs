@@ -16,6 +16,7 @@ use crate::error::HarnessError;
 use crate::json::Printed;
 use crate::ports::ReservedPort;
 use crate::process::{self, Process};
+use crate::wait::{self, Answer};
 
 /// Time for a command that only looks at files or asks a running member.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -207,6 +208,25 @@ impl Member {
         let mut command = self.command("restore");
         command.args(arguments);
         process::run_with_input(command, words, COMMAND_LIMIT)
+    }
+
+    /// Waits until its status is such.
+    ///
+    /// # Errors
+    /// When it is not within `limit`: with the last status.
+    pub fn wait_status(
+        &self,
+        limit: Duration,
+        what: &str,
+        fits: impl Fn(&Printed) -> bool,
+    ) -> Result<Printed, HarnessError> {
+        wait::until(what, limit, || {
+            Ok(match self.printed_status() {
+                Ok(status) if fits(&status) => Answer::Ready(status),
+                Ok(status) => Answer::NotYet(status.value().to_string()),
+                Err(error) => Answer::NotYet(error.to_string()),
+            })
+        })
     }
 
     /// Adds lines to its `aquiferd.toml`, which it reads when it starts.

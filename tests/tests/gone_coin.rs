@@ -14,13 +14,6 @@ const LIMIT: Duration = Duration::from_secs(180);
 const FUNDED_SAT: u64 = 30_000_000;
 const PAID_SAT: u64 = 1_000_000;
 
-fn wait_status(member: &Member, what: &str, fits: impl Fn(&Printed) -> bool) -> Result<Printed, HarnessError> {
-    wait::until(what, LIMIT, || {
-        let status = member.printed_status()?;
-        Ok(if fits(&status) { Answer::Ready(status) } else { Answer::NotYet(status.value().to_string()) })
-    })
-}
-
 #[test]
 fn a_coin_that_is_gone_is_an_alarm_and_halts_pegouts() -> Result<(), HarnessError> {
     Devnet::play(DevnetOptions::default(), |devnet| {
@@ -38,7 +31,7 @@ fn a_coin_that_is_gone_is_an_alarm_and_halts_pegouts() -> Result<(), HarnessErro
             let _: Value = bitcoin.call("generateblock", &[json!(address), json!([])])?;
         }
         for member in devnet.members() {
-            let status = wait_status(member, "the member says that the coin is gone", |status| {
+            let status = member.wait_status(LIMIT, "the member says that the coin is gone", |status| {
                 let alarms = status.value().get("alarms").and_then(Value::as_array);
                 let mut alarms = alarms.into_iter().flatten().filter_map(Value::as_str);
                 alarms.any(|alarm| alarm.contains("gone from Bitcoin") && alarm.contains(&FUNDED_SAT.to_string()))
@@ -46,7 +39,7 @@ fn a_coin_that_is_gone_is_an_alarm_and_halts_pegouts() -> Result<(), HarnessErro
             assert!(status.text("valve/own_halt")?.contains("gone from Bitcoin"), "{}", status.value());
         }
         let first = devnet.member(0)?;
-        wait_status(first, "peg-outs are halted", |status| {
+        first.wait_status(LIMIT, "peg-outs are halted", |status| {
             status.value().pointer("/valve/open") == Some(&json!(false))
         })?;
         let asset = devnet.chain()?.pegged_asset().to_string();

@@ -14,16 +14,6 @@ use aquifer_tests::wallet::{Wallet, raw};
 const LIMIT: Duration = Duration::from_secs(120);
 const PEGOUT_SAT: u64 = 2_000_000;
 
-fn wait_status(member: &Member, what: &str, fits: impl Fn(&Printed) -> bool) -> Result<Printed, HarnessError> {
-    wait::until(what, LIMIT, || {
-        Ok(match member.printed_status() {
-            Ok(status) if fits(&status) => Answer::Ready(status),
-            Ok(status) => Answer::NotYet(status.value().to_string()),
-            Err(error) => Answer::NotYet(error.to_string()),
-        })
-    })
-}
-
 /// elementsd has every final block of its member.
 fn follows(status: &Printed) -> bool {
     let height = status.height("elementsd/height").ok();
@@ -59,11 +49,11 @@ fn a_member_with_an_elementsd_follows_it_and_the_chain_does_without() -> Result<
         let first = devnet.member(0)?;
         first.consult(&elementsd)?;
         // The blocks before it was there are fed from genesis on, the later ones as they become final.
-        wait_status(first, "elementsd is fed", follows)?;
+        first.wait_status(LIMIT, "elementsd is fed", follows)?;
         let received_sat = peg_out(devnet, &alice)?;
         assert!(received_sat > 0);
         let first = devnet.member(0)?;
-        let status = wait_status(first, "elementsd has followed the peg-out", |status| {
+        let status = first.wait_status(LIMIT, "elementsd has followed the peg-out", |status| {
             follows(status) && no_batch_waits(status)
         })?;
         assert_eq!(status.text("elementsd/problem")?, "");
@@ -71,7 +61,7 @@ fn a_member_with_an_elementsd_follows_it_and_the_chain_does_without() -> Result<
         // It takes blocks whose coinbase carries a notice, and the first member votes for them.
         devnet.member(1)?.say("halt", "a rehearsal")?;
         let first = devnet.member(0)?;
-        let status = wait_status(first, "elementsd has the block with the notice", |status| {
+        let status = first.wait_status(LIMIT, "elementsd has the block with the notice", |status| {
             let halts = |member: &Printed| member.value().get("halts") == Some(&true.into());
             follows(status) && status.list("valve/positions").is_ok_and(|members| members.iter().any(halts))
         })?;
@@ -90,12 +80,12 @@ fn a_member_with_an_elementsd_follows_it_and_the_chain_does_without() -> Result<
         // Without it the first member neither votes nor signs, says so, and the others go on.
         drop(elementsd);
         let first = devnet.member(0)?;
-        wait_status(first, "the member says that elementsd is gone", |status| {
+        first.wait_status(LIMIT, "the member says that elementsd is gone", |status| {
             status.text("elementsd/problem").is_ok_and(|problem| !problem.is_empty())
         })?;
         assert!(peg_out(devnet, &alice)? > 0, "three of four sign without the first member");
         let first = devnet.member(0)?;
-        wait_status(first, "the first member has not signed", |status| {
+        first.wait_status(LIMIT, "the first member has not signed", |status| {
             let waiting = status.list("waiting_batches").unwrap_or_default();
             waiting.iter().any(|batch| batch.text("reason").is_ok_and(|reason| reason.contains("elementsd")))
         })?;

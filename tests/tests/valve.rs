@@ -24,16 +24,6 @@ const STANDSTILL: Duration = Duration::from_secs(12);
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 const BTC: u64 = 100_000_000;
 
-fn wait_status(member: &Member, what: &str, fits: impl Fn(&Printed) -> bool) -> Result<Printed, HarnessError> {
-    wait::until(what, LIMIT, || {
-        Ok(match member.printed_status() {
-            Ok(status) if fits(&status) => Answer::Ready(status),
-            Ok(status) => Answer::NotYet(status.value().to_string()),
-            Err(error) => Answer::NotYet(error.to_string()),
-        })
-    })
-}
-
 fn is_open(status: &Printed) -> bool {
     status.value().pointer("/valve/open") == Some(&true.into())
 }
@@ -65,13 +55,13 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
             let said = devnet.member(member)?.say("halt", "the books look wrong")?;
             assert_eq!(said.value().get("published"), Some(&true.into()));
         }
-        let status = wait_status(devnet.member(0)?, "the valve is closed", |status| !is_open(status))?;
+        let status = devnet.member(0)?.wait_status(LIMIT, "the valve is closed", |status| !is_open(status))?;
         assert!(status.text("valve/closed")?.contains("members have halted peg-outs"));
         assert_eq!(status.text("valve/own_halt")?, "");
 
         let address = devnet.bitcoind().new_address()?;
         let job = alice.start(&["pegout", &address.to_string(), &raw(10_000_000)])?;
-        let status = wait_status(devnet.member(0)?, "the peg-out waits", |status| waits(status).is_some())?;
+        let status = devnet.member(0)?.wait_status(LIMIT, "the peg-out waits", |status| waits(status).is_some())?;
         let pegout = waits(&status).ok_or_else(|| HarnessError::Story("no peg-out waits".to_owned()))?;
         assert!(pegout.text("reason")?.contains("halted"), "{}", pegout.value());
         let name = pegout.text("pegout")?;
@@ -81,7 +71,7 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
         devnet.member(1)?.kill9();
         devnet.member(1)?.start()?;
         devnet.wait_connected()?;
-        let status = wait_status(devnet.member(1)?, "the restarted member answers", |_| true)?;
+        let status = devnet.member(1)?.wait_status(LIMIT, "the restarted member answers", |_| true)?;
         assert_eq!(status.text("valve/own_halt")?, "the books look wrong");
         assert!(!is_open(&status));
         nothing_is_paid(devnet)?;
@@ -89,7 +79,7 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
         for member in [0, 1] {
             devnet.member(member)?.say("resume", "the books are right")?;
         }
-        wait_status(devnet.member(3)?, "two members have resumed", |status| {
+        devnet.member(3)?.wait_status(LIMIT, "two members have resumed", |status| {
             let members = status.list("valve/positions").unwrap_or_default();
             members.iter().filter(|member| member.value().get("halts") == Some(&false.into())).count() == 2
         })?;
@@ -98,7 +88,7 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
         devnet.wait_parent_mempool(LIMIT)?;
         devnet.bitcoind().mine(1)?;
         job.finish(LIMIT)?;
-        let status = wait_status(devnet.member(3)?, "the valve is open", is_open)?;
+        let status = devnet.member(3)?.wait_status(LIMIT, "the valve is open", is_open)?;
         assert_eq!(status.number("valve/counting_sat")?, 10_000_000);
         assert_eq!(status.value().pointer("/reserve/difference_sat"), Some(&0.into()));
         assert!(status.number("reserve/in_flight_sat")? > 0, "the batch is not buried");
@@ -110,7 +100,7 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
         devnet.wait_height(devnet.height()? + 1, LIMIT)?;
         devnet.member(0)?.kill9();
         devnet.member(0)?.start()?;
-        wait_status(devnet.member(0)?, "no coins are in flight", |status| {
+        devnet.member(0)?.wait_status(LIMIT, "no coins are in flight", |status| {
             status.number("reserve/in_flight_sat").is_ok_and(|sat| sat == 0)
         })?;
         let told = alice.run(&["pegout", "--status", &name])?;
@@ -132,7 +122,7 @@ fn what_is_too_large_is_refused_and_what_is_large_is_told_when() -> Result<(), H
         assert_eq!(alice.balance_of("btc")?, balance, "nothing was burned");
 
         let job = alice.start(&["pegout", &address, &raw(3 * BTC / 2)])?;
-        let status = wait_status(devnet.member(0)?, "the peg-out waits for its delay", |status| {
+        let status = devnet.member(0)?.wait_status(LIMIT, "the peg-out waits for its delay", |status| {
             waits(status)
                 .is_some_and(|pegout| pegout.text("reason").is_ok_and(|reason| reason.contains("waits for 5 s")))
         })?;
@@ -178,7 +168,7 @@ fn the_objections_of_two_auditors_halt_pegouts() -> Result<(), HarnessError> {
             let status = devnet.member(number)?.printed_status()?;
             assert!(status.text("valve/own_halt")?.contains("money from nothing"), "at once");
         }
-        wait_status(devnet.member(1)?, "the valve is closed", |status| !is_open(status))?;
+        devnet.member(1)?.wait_status(LIMIT, "the valve is closed", |status| !is_open(status))?;
         Ok(())
     })
 }
