@@ -220,9 +220,10 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
             ledger: Arc::clone(&reader),
             driver: driver.clone(),
             clock: Arc::new(SystemClock),
+            timelock_blocks: settings.emergency.as_ref().map(|emergency| emergency.timelock_blocks.into()),
         };
         let (oversight, ledger) = (oversight.clone(), Arc::clone(&reader));
-        watch.run(move |gone| oversight.on_gone(&ledger, gone), stop.clone())
+        watch.run(move |alarm| oversight.on_coin(&ledger, alarm), stop.clone())
     });
     let backend = backend::NodeBackend::new(backend::Parts {
         federation: Arc::clone(&federation),

@@ -15,7 +15,7 @@ use crate::config::{Config, Disagreement};
 use crate::halt::HaltDesk;
 use crate::opinion::{Feeding, Opinion};
 use crate::parent::{DeepReorganisation, ReorganisationAlarm};
-use crate::peg::GoneCoin;
+use crate::peg::CoinAlarm;
 use crate::store::StoreError;
 use crate::store::ledger::LedgerReader;
 
@@ -98,8 +98,12 @@ impl Oversight {
         }
     }
 
-    /// A coin of the treasury is gone: the operator is called, and this member halts peg-outs.
-    pub(super) fn on_gone(&self, ledger: &LedgerReader, gone: GoneCoin) {
+    /// The operator is called. For a coin that is gone this member halts peg-outs; one that is old is moved by them.
+    pub(super) fn on_coin(&self, ledger: &LedgerReader, alarm: CoinAlarm) {
+        let gone = match alarm {
+            CoinAlarm::Gone(gone) => gone,
+            CoinAlarm::Old(old) => return self.status.raise(old.to_string()),
+        };
         self.status.raise(format!("{gone}. This member has halted peg-outs; `aquiferd resume` ends that"));
         if let Err(error) = self.halts.halt(ledger, &gone.to_string()) {
             self.status.raise(format!("that this member halts peg-outs could not be kept: {error}"));

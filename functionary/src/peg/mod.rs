@@ -30,4 +30,4 @@ mod watch;
 pub use batch::{BatchState, BuriedBatch, FinalBatch, Outcome, PegoutError, Shares, SignerRecord, WantedSignatures};
 pub use driver::{DriverConfig, Driving, PegoutDriver};
 pub use proposal::{propose_batch, propose_replacement};
-pub use watch::{CoinWatch, GoneCoin};
+pub use watch::{CoinAlarm, CoinWatch, GoneCoin};

@@ -5,12 +5,15 @@
 //! reorganisation deeper than any deposit has to be took it. Neither must happen, and both mean that less is there than is
 //! owed: an alarm with the name and the amount of the coin, and this member halts peg-outs.
 //!
-//! What is no reason for an alarm:
+//! Where the federation has chosen emergency keys, a coin that rests for long could be spent by them one day. Batches move such
+//! coins after half of that time. One that still rests after three quarters of it calls the operator.
+//!
+//! What is no reason to miss a coin:
 //! * change of a batch that is not confirmed: it is not there yet;
 //! * a coin that a batch spends of which this member does not know yet: a batch stands in a final block before anybody signs
 //!   it, so a coin counts as gone only when blocks that are later than its disappearance are final here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +44,60 @@ pub struct GoneCoin {
     pub outpoint: OutPoint,
     /// What it is worth, in satoshi.
     pub amount_sat: u64,
+}
+
+/// A coin that emergency keys can spend before long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the coin {outpoint} of {amount_sat} sat has rested for {confirmations} blocks of Bitcoin, and emergency keys can spend it \
+     after {timelock_blocks}: make a peg-out, which moves it"
+)]
+pub struct OldCoin {
+    /// Where it is.
+    pub outpoint: OutPoint,
+    /// What it is worth, in satoshi.
+    pub amount_sat: u64,
+    /// Blocks since it came to be.
+    pub confirmations: u32,
+    /// After so many blocks the emergency keys can spend it.
+    pub timelock_blocks: u32,
+}
+
+/// What a look at the coins has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoinAlarm {
+    /// One is gone.
+    Gone(GoneCoin),
+    /// One was not moved in time.
+    Old(OldCoin),
+}
+
+/// Coins that were told to be old.
+#[derive(Debug, Default)]
+struct Aged(BTreeSet<OutPoint>);
+
+impl Aged {
+    /// Gives the coins that have rested for three quarters of the time lock, each once.
+    fn look(&mut self, coins: &[(TreasuryCoin, u32)], timelock_blocks: u32) -> Vec<OldCoin> {
+        let is_old = |confirmations: u32| u64::from(confirmations) * 4 >= u64::from(timelock_blocks) * 3;
+        let old: BTreeMap<OutPoint, OldCoin> = coins
+            .iter()
+            .filter(|(coin, confirmations)| coin.kind == CoinKind::Treasury && is_old(*confirmations))
+            .map(|(coin, confirmations)| {
+                let (outpoint, amount_sat, confirmations) = (coin.outpoint, coin.amount_sat, *confirmations);
+                (outpoint, OldCoin { outpoint, amount_sat, confirmations, timelock_blocks })
+            })
+            .collect();
+        self.0.retain(|outpoint| old.contains_key(outpoint));
+        old.into_values().filter(|coin| self.0.insert(coin.outpoint)).collect()
+    }
+}
+
+/// What is remembered from one look to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    missing: Missing,
+    aged: Aged,
 }
 
 /// What Bitcoin says of an output.
@@ -115,14 +172,16 @@ pub struct CoinWatch {
     pub driver: PegoutDriver,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// After so many blocks emergency keys can spend a coin of the treasury, if the federation has chosen any.
+    pub timelock_blocks: Option<u32>,
 }
 
 impl CoinWatch {
-    /// Looks at every coin after each new block of Bitcoin, and while one is missed, until it is cancelled. `on_gone` is
-    /// called once for each coin that is gone.
-    pub async fn run(self, on_gone: impl Fn(GoneCoin) + Send + Sync + 'static, stop: CancellationToken) {
-        let watch = Arc::new((self, on_gone));
-        let mut missing = Missing::default();
+    /// Looks at every coin after each new block of Bitcoin, and while one is missed, until it is cancelled. `on_alarm` is
+    /// called once for each coin that is gone or old.
+    pub async fn run(self, on_alarm: impl Fn(CoinAlarm) + Send + Sync + 'static, stop: CancellationToken) {
+        let watch = Arc::new((self, on_alarm));
+        let mut memory = Memory::default();
         let mut seen = None;
         loop {
             tokio::select! {
@@ -130,22 +189,22 @@ impl CoinWatch {
                 () = stop.cancelled() => return,
             }
             let ParentState::Healthy { hash, .. } = watch.0.parent.state() else { continue };
-            if seen == Some(hash) && missing.is_empty() {
+            if seen == Some(hash) && memory.missing.is_empty() {
                 continue;
             }
             let looking = Arc::clone(&watch);
             let looked = tokio::task::spawn_blocking(move || {
-                let result = looking.0.look(&mut missing);
-                if let Ok(gone) = &result {
-                    gone.iter().for_each(|gone| (looking.1)(*gone));
+                let result = looking.0.look(&mut memory);
+                if let Ok(alarms) = &result {
+                    alarms.iter().for_each(|alarm| (looking.1)(*alarm));
                 }
-                (missing, result)
+                (memory, result)
             });
             let Ok((back, result)) = looked.await else {
                 tracing::error!("the treasury's coins are no longer watched: the watch has failed");
                 return;
             };
-            missing = back;
+            memory = back;
             match result {
                 Ok(_) => seen = Some(hash),
                 Err(error) => tracing::debug!(%error, "the treasury's coins could not be looked at"),
@@ -153,23 +212,27 @@ impl CoinWatch {
         }
     }
 
-    fn look(&self, missing: &mut Missing) -> Result<Vec<GoneCoin>, WatchError> {
+    fn look(&self, memory: &mut Memory) -> Result<Vec<CoinAlarm>, WatchError> {
         let (tip, coins) = {
             let snapshot = self.ledger.snapshot()?;
             (snapshot.tip()?, snapshot.treasury_coins()?)
         };
         let mut looked = Vec::with_capacity(coins.len());
+        let mut there = Vec::with_capacity(coins.len());
         for coin in coins {
-            let is_there = self.parent.is_unspent(&coin.outpoint)?.is_some();
+            let confirmations = self.parent.is_unspent(&coin.outpoint)?;
             let may_come = coin.kind == CoinKind::Treasury && self.driver.is_unconfirmed(&coin.outpoint.txid);
-            let seen = match (is_there, may_come) {
-                (true, _) => Seen::There,
-                (false, true) => Seen::NotYet,
-                (false, false) => Seen::Missed,
+            let seen = match (confirmations, may_come) {
+                (Some(_), _) => Seen::There,
+                (None, true) => Seen::NotYet,
+                (None, false) => Seen::Missed,
             };
+            there.extend(confirmations.map(|confirmations| (coin.clone(), confirmations)));
             looked.push((coin, seen));
         }
-        Ok(missing.look(&looked, self.clock.now(), tip.time))
+        let gone = memory.missing.look(&looked, self.clock.now(), tip.time).into_iter().map(CoinAlarm::Gone);
+        let old = self.timelock_blocks.map(|blocks| memory.aged.look(&there, blocks)).unwrap_or_default();
+        Ok(gone.chain(old.into_iter().map(CoinAlarm::Old)).collect())
     }
 }
 
@@ -205,6 +268,26 @@ mod tests {
         assert_eq!(missing.look(&looked, 1_400, 1_400), [], "and is missed anew");
         assert_eq!(missing.look(&[], 1_500, 1_500), [], "a batch has spent it");
         assert!(missing.is_empty());
+    }
+
+    #[test]
+    fn a_coin_that_was_not_moved_in_time_is_told_once() {
+        let mut aged = Aged::default();
+        let mut look = |ages: [u32; 2]| {
+            let deposit = TreasuryCoin { kind: deposit_kind(), ..coin(3, 3) };
+            let coins = [(coin(1, 1), ages[0]), (coin(2, 2), ages[1]), (deposit, 5_000)];
+            aged.look(&coins, 1_000).into_iter().map(|old| old.amount_sat).collect::<Vec<_>>()
+        };
+        assert!(look([749, 10]).is_empty());
+        assert_eq!(look([750, 750]), [1, 2]);
+        assert!(look([751, 751]).is_empty());
+        // A reorganisation, and old again.
+        assert!(look([700, 752]).is_empty());
+        assert_eq!(look([750, 753]), [1]);
+    }
+
+    fn deposit_kind() -> CoinKind {
+        CoinKind::Deposit { witness_script: ScriptBuf::new(), claim_script: elements::Script::new(), redeem: None }
     }
 
     #[test]

@@ -140,6 +140,16 @@ fn what_spends_a_coin_that_moved_is_made_anew_even_after_its_change_is_spent() {
 }
 
 #[test]
+fn alternatives_are_one_coin_to_who_plans() {
+    let fixture = Fixture::new();
+    let one = fixture.change(1, BTC);
+    let coins = [one.clone(), TreasuryCoin { outpoint: outpoint(2), ..one }];
+    let planning = plan(&fixture.treasury, &coins, &[request(1, 3 * BTC / 2)], RATE);
+    assert_eq!(planning.waiting[0].reason, WaitingReason::NotEnoughCoins);
+    assert_eq!(plan_batch(&fixture.treasury, &coins, &[request(1, BTC / 2)], RATE).unwrap().inputs.len(), 1);
+}
+
+#[test]
 fn all_coins_of_a_family_are_spent_again() {
     let mut story = story();
     story.family.coins.push(story.coins[1].clone());
