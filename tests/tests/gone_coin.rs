@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use aquifer_tests::HarnessError;
 use aquifer_tests::devnet::{Devnet, DevnetOptions};
-use aquifer_tests::json::Printed;
-use aquifer_tests::member::Member;
-use aquifer_tests::wait::{self, Answer};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(180);

@@ -7,8 +7,6 @@ use aquifer_tests::HarnessError;
 use aquifer_tests::devnet::{Devnet, DevnetOptions};
 use aquifer_tests::elementsd::{Elementsd, VARIABLE};
 use aquifer_tests::json::Printed;
-use aquifer_tests::member::Member;
-use aquifer_tests::wait::{self, Answer};
 use aquifer_tests::wallet::{Wallet, raw};
 
 const LIMIT: Duration = Duration::from_secs(120);
