@@ -397,6 +397,17 @@ impl Devnet {
         self.members.iter_mut().try_for_each(Member::check_running)
     }
 
+    /// Bitcoin forgets what waits for a block.
+    ///
+    /// # Errors
+    /// When bitcoind does not end or does not start, or its file cannot be removed.
+    pub fn forget_parent_mempool(&mut self) -> Result<(), HarnessError> {
+        self.bitcoind.stop()?;
+        let path = self.bitcoind.mempool_path();
+        fs::remove_file(&path).map_err(HarnessError::file("remove", &path))?;
+        self.bitcoind.restart()
+    }
+
     /// Waits until a transaction waits for a Bitcoin block, and gives its id.
     ///
     /// # Errors

@@ -105,6 +105,18 @@ impl Core {
         Ok(())
     }
 
+    /// A member that halts peg-outs, for whatever reason, looks at its latest batches on Bitcoin again: a deep reorganisation
+    /// may have taken back what lay deep. When it resumes they are handed over again.
+    pub(super) fn reopen_batches_if_halted(&mut self) -> Result<(), ChainError> {
+        let is_halted = self.judge.halts.hold().is_some();
+        if is_halted && !self.was_halted {
+            self.ledger.reopen_batches()?;
+            self.resume_batches()?;
+        }
+        self.was_halted = is_halted;
+        Ok(())
+    }
+
     /// After a restart: every batch that is not buried may still need our signatures, or be followed on Bitcoin.
     pub(super) fn resume_batches(&mut self) -> Result<(), ChainError> {
         let batches = self.judge.ledger.snapshot()?.open_batches()?;

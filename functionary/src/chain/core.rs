@@ -210,6 +210,8 @@ pub struct Core {
     pub(super) tip_at_last_tick: u32,
     /// Batches of final blocks that this member has not signed, by height.
     pub(super) unsigned: BTreeMap<u32, FinalBatch>,
+    /// Whether this member's halt has been seen to.
+    pub(super) was_halted: bool,
     /// Batches that the treasury key has still to sign, by height.
     pub(super) in_session: BTreeMap<u32, InSession>,
     pub(super) sessions: SessionHost,
@@ -279,6 +281,7 @@ impl Core {
             fetching: None,
             tip_at_last_tick: tip.height,
             unsigned: BTreeMap::new(),
+            was_halted: false,
             in_session: BTreeMap::new(),
             sessions,
         })
@@ -311,7 +314,10 @@ impl Core {
     fn recover(&mut self) -> Result<(), ChainError> {
         self.recount()?;
         self.judge.halts.refresh(&self.judge.valve(&self.judge.ledger.snapshot()?)?)?;
-        self.resume_batches()?;
+        self.reopen_batches_if_halted()?;
+        if !self.was_halted {
+            self.resume_batches()?;
+        }
         if let Some(decided) = self.world.store.decided(self.next_height())? {
             tracing::info!(height = decided.height, block = %decided.block, "a decided block waits for its signatures");
             self.enter_signing(decided.block)?;

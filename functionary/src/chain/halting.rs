@@ -36,6 +36,7 @@ impl Core {
             tracing::info!(member = %notice.member, kind = ?notice.kind, seen_height = notice.seen_height, "a notice on peg-outs");
             self.broadcast(Kind::Notice(notice.to_bytes().into()));
         }
+        self.reopen_batches_if_halted()?;
         self.sign_released_batches()?;
         self.consider_start()
     }

@@ -11,11 +11,12 @@ use aquifer_assets::state::PeginClaim;
 use aquifer_federation::keys::MemberKeys;
 use aquifer_federation::roster::{MemberIndex, Roster};
 use aquifer_federation::treasury::{
-    BatchPlan, BatchVerdict, Signed, Treasury, TreasuryCoin, finalize_batch, judge_batch, plan_batch,
+    BatchPlan, BatchVerdict, ChangeUse, Family, FamilyBatch, Signed, Treasury, TreasuryCoin, finalize_batch,
+    judge_batch, plan_batch, plan_replacement,
 };
 use aquifer_functionary::peg::{
-    BatchState, DriverConfig, Driving, FinalBatch, PegoutDriver, PegoutError, Shares, SignerRecord, WantedSignatures,
-    propose_batch,
+    BatchState, DriverConfig, Driving, FinalBatch, Outcome, PegoutDriver, PegoutError, Shares, SignerRecord,
+    WantedSignatures, propose_batch,
 };
 use aquifer_functionary::store::OpenGate;
 use aquifer_tests::bitcoind::Bitcoind;
@@ -91,10 +92,14 @@ impl Signer {
         Self::start(self.index, &self.roster, &self.treasury, self.keys, member, self.record)
     }
 
-    async fn wait(&self, mut fits: impl FnMut(&BatchState) -> bool) -> BatchState {
+    async fn wait(&self, fits: impl FnMut(&BatchState) -> bool) -> BatchState {
+        self.wait_at(BATCH_HEIGHT, fits).await
+    }
+
+    async fn wait_at(&self, height: u32, mut fits: impl FnMut(&BatchState) -> bool) -> BatchState {
         let mut seen = None;
         wait(&mut self.driver.changes(), |_| {
-            seen = self.driver.state(BATCH_HEIGHT);
+            seen = self.driver.state(height);
             seen.as_ref().is_some_and(&mut fits)
         })
         .await;
@@ -172,6 +177,10 @@ impl Story {
     /// Every member signs.
     fn sign(&mut self, plan: &BatchPlan) -> BTreeMap<MemberIndex, Vec<Vec<u8>>> {
         let batch = self.batch(plan);
+        self.sign_final(&batch)
+    }
+
+    fn sign_final(&mut self, batch: &FinalBatch) -> BTreeMap<MemberIndex, Vec<Vec<u8>>> {
         self.signers
             .iter_mut()
             .map(|signer| {
@@ -396,4 +405,63 @@ async fn a_batch_is_judged_by_its_rules_first_and_by_bitcoind_second() {
     assert_eq!(story.propose().await, None);
     assert!(matches!(story.judge(&plan.transaction).await, BatchVerdict::Unknown(_)));
     assert!(matches!(story.judge(&robbed).await, BatchVerdict::Bad(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_batches_that_take_each_others_place_the_newest_is_handed_over_and_whichever_is_confirmed_counts() {
+    const RAISED_HEIGHT: u32 = BATCH_HEIGHT + 1;
+    let mut story = Story::begin().await;
+    let plan = story.propose().await.unwrap();
+    let first = story.batch(&plan);
+    let first_signatures = story.sign_final(&first);
+    let give = |story: &Story, batch: &FinalBatch, signatures: &BTreeMap<MemberIndex, Vec<Vec<u8>>>| {
+        for from in [1, 2].map(MemberIndex) {
+            let txid = batch.transaction.compute_txid();
+            story.signers[0].driver.accept(from, batch.height, &txid, signatures[&from].clone()).unwrap();
+        }
+    };
+    give(&story, &first, &first_signatures);
+    story.signers[0].wait(|state| *state == BatchState::Broadcast).await;
+
+    let family = Family {
+        height: BATCH_HEIGHT,
+        coins: first.coins.clone(),
+        requests: story.pending.clone(),
+        change: plan.change.iter().map(|coin| coin.outpoint).collect(),
+        change_use: ChangeUse::Unspent,
+        batches: vec![FamilyBatch { inputs: plan.inputs.clone(), fee_sat: plan.fee_sat }],
+    };
+    let raised = plan_replacement(&story.treasury, &family, |_| true, 20_000).unwrap();
+    let second = FinalBatch { height: RAISED_HEIGHT, transaction: raised.transaction.clone(), ..first.clone() };
+    let second_signatures = story.sign_final(&second);
+    give(&story, &second, &second_signatures);
+    story.signers[0].wait_at(RAISED_HEIGHT, |state| *state == BatchState::Broadcast).await;
+    let client = story.bitcoind.client().unwrap();
+    let waiting: Vec<Txid> = client.call("getrawmempool", &[]).unwrap();
+    assert_eq!(waiting, [raised.transaction.compute_txid()], "bitcoind takes it in place of the other");
+    story.signers[0].wait(|state| *state == BatchState::Signed { problem: None }).await;
+
+    let block = story.bitcoind.mine(1).unwrap()[0];
+    story.signers[0].wait_at(RAISED_HEIGHT, |state| matches!(state, BatchState::Confirmed { .. })).await;
+    assert_eq!(story.signers[0].driver.state(BATCH_HEIGHT), Some(BatchState::Signed { problem: None }));
+    assert!(story.signers[0].driver.buried().is_empty());
+
+    // Another block in its place confirms the first one: somebody kept it.
+    client.call_unit("invalidateblock", &[json!(block)]).unwrap();
+    let three = first_signatures.into_iter().take(3).collect();
+    let none = BTreeMap::new();
+    let signed = finalize_batch(&story.treasury, &first.transaction, &first.coins, &three, &none).unwrap();
+    let raw = bitcoin::consensus::encode::serialize_hex(&signed);
+    let miner = story.bitcoind.new_address().unwrap().to_string();
+    let _: Value = client.call("generateblock", &[json!(miner), json!([raw])]).unwrap();
+    story.signers[0].wait(|state| matches!(state, BatchState::Confirmed { .. })).await;
+    story.signers[0].wait_at(RAISED_HEIGHT, |state| *state == BatchState::Signed { problem: None }).await;
+    story.bitcoind.mine(8).unwrap();
+    let driver = &story.signers[0].driver;
+    wait(&mut driver.changes(), |_| !driver.buried().is_empty()).await;
+    let outcomes: Vec<(u32, Outcome)> = driver.buried().iter().map(|batch| (batch.height, batch.outcome)).collect();
+    assert_eq!(outcomes, [(BATCH_HEIGHT, Outcome::Confirmed), (RAISED_HEIGHT, Outcome::Superseded)]);
+    for (payee, paid) in story.payees.iter().zip(&plan.paid) {
+        assert_eq!(story.bitcoind.received_sat(payee, 1).unwrap(), paid.amount_sat - paid.fee_sat, "paid once");
+    }
 }

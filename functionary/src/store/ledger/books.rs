@@ -101,7 +101,7 @@ impl Books {
 }
 
 /// The coins that a batch spends, in satoshi: what it pays, and its fee.
-fn spent_sat(batch: &BatchPlan) -> u64 {
+pub(super) fn spent_sat(batch: &BatchPlan) -> u64 {
     let outputs = batch.transaction.output.iter().fold(0u64, |sum, output| sum.saturating_add(output.value.to_sat()));
     outputs.saturating_add(batch.fee_sat)
 }
@@ -133,11 +133,6 @@ pub(super) fn write_books(
 ) -> Result<(), rusqlite::Error> {
     let books = latest(transaction)?.unwrap_or_default().after(new.effects, new.batch, pegged_asset);
     if let Some(batch) = new.batch {
-        transaction.execute(
-            "INSERT INTO open_batches (height, spent_sat) VALUES (?1, ?2)",
-            // What the first batch of a family spends stays in flight until one of them is buried.
-            params![new.height, if batch.kind == BatchKind::Fresh { integer(spent_sat(batch)) } else { 0 }],
-        )?;
         let mut insert = transaction
             .prepare_cached("INSERT INTO payments (height, txid, vout, amount_sat) VALUES (?1, ?2, ?3, ?4)")?;
         for paid in &batch.paid {
@@ -147,7 +142,8 @@ pub(super) fn write_books(
         }
     }
     let in_flight_sat: i64 =
-        transaction.query_row("SELECT COALESCE(SUM(spent_sat), 0) FROM open_batches", [], |row| row.get(0))?;
+        transaction
+            .query_row("SELECT COALESCE(SUM(spent_sat), 0) FROM batches WHERE outcome IS NULL", [], |row| row.get(0))?;
     transaction
         .prepare_cached(&format!("INSERT INTO books (height, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"))?
         .execute(params![
@@ -292,7 +288,8 @@ mod tests {
             .database
             .note(|transaction| {
                 for height in [1, 2] {
-                    transaction.execute("INSERT INTO open_batches (height, spent_sat) VALUES (?1, 7)", [height])?;
+                    transaction
+                        .execute("INSERT INTO batches (height, family, spent_sat) VALUES (?1, ?1, 7)", [height])?;
                 }
                 Ok(())
             })
@@ -304,5 +301,9 @@ mod tests {
         store.bury_batches(&buried).unwrap();
         assert!(!reader.snapshot().unwrap().is_open_batch(1).unwrap());
         assert!(reader.snapshot().unwrap().is_open_batch(2).unwrap());
+        assert_eq!(reader.snapshot().unwrap().siblings(1).unwrap(), (vec![1], Some(1)));
+        store.reopen_batches().unwrap();
+        assert!(reader.snapshot().unwrap().is_open_batch(1).unwrap());
+        assert_eq!(reader.snapshot().unwrap().siblings(1).unwrap(), (vec![1], None));
     }
 }

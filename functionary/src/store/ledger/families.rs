@@ -9,6 +9,7 @@ use bitcoin::{OutPoint, Transaction};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::db::{StoreError, integer};
+use super::books::spent_sat;
 use super::peg::{COIN_COLUMNS, PEGOUT_COLUMNS, amount, coin_of_row, pegout_of_row};
 use super::read::Snapshot;
 use super::{NAME, WaitingPegout};
@@ -28,8 +29,9 @@ pub(super) fn book_batch(
         BatchKind::Replacement { family } => family,
     };
     transaction
-        .prepare_cached("INSERT INTO batches (height, family, fee_sat) VALUES (?1, ?2, ?3)")?
-        .execute(params![height, family, integer(batch.fee_sat)])?;
+        .prepare_cached("INSERT INTO batches (height, family, spent_sat) VALUES (?1, ?2, ?3)")?
+        // What the first batch of a family spends stays in flight until one of them is buried.
+        .execute(params![height, family, if batch.kind == BatchKind::Fresh { integer(spent_sat(batch)) } else { 0 }])?;
     if batch.kind == BatchKind::Fresh {
         let mut spend = transaction.prepare_cached(
             "UPDATE treasury SET spent_height = ?3 WHERE spent_height IS NULL
@@ -101,7 +103,7 @@ impl Snapshot<'_> {
         let siblings: Vec<(u32, bool)> = self.query(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT height, is_buried FROM batches
+                    "SELECT height, outcome IS 1 FROM batches
                      WHERE family = (SELECT family FROM batches WHERE height = ?1) ORDER BY height DESC",
                 )?
                 .query_map([height], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -124,16 +126,22 @@ impl Snapshot<'_> {
 
     /// The family whose first batch is in the block at `height`.
     pub fn family(&self, height: u32) -> Result<Family, StoreError> {
-        let rows: Vec<(u32, u64)> = self.query(|connection| {
+        let heights: Vec<u32> = self.query(|connection| {
             connection
-                .prepare_cached("SELECT height, fee_sat FROM batches WHERE family = ?1 ORDER BY height")?
-                .query_map([height], |row| Ok((row.get(0)?, amount(row.get(1)?))))?
+                .prepare_cached("SELECT height FROM batches WHERE family = ?1 ORDER BY height")?
+                .query_map([height], |row| row.get(0))?
                 .collect()
         })?;
         let requests: Vec<_> = self.paid_by_family(height)?.into_iter().map(|paid| paid.request).collect();
-        let mut batches = Vec::with_capacity(rows.len());
+        let spent_sat: u64 = self.query(|connection| {
+            connection
+                .prepare_cached("SELECT spent_sat FROM batches WHERE height = ?1")?
+                .query_row([height], |row| row.get(0))
+                .map(amount)
+        })?;
+        let mut batches = Vec::with_capacity(heights.len());
         let mut change = Vec::new();
-        for (at, fee_sat) in rows {
+        for at in heights {
             let batch = decode(at, &self.query(|connection| batch_at(connection, at))?)?;
             if at == height {
                 let txid = batch.compute_txid();
@@ -141,7 +149,8 @@ impl Snapshot<'_> {
                 change = vouts.map(|(vout, _)| OutPoint::new(txid, vout)).collect();
             }
             let inputs = batch.input.iter().map(|input| input.previous_output).collect();
-            batches.push(FamilyBatch { inputs, fee_sat });
+            let made_sat = batch.output.iter().fold(0u64, |sum, output| sum.saturating_add(output.value.to_sat()));
+            batches.push(FamilyBatch { inputs, fee_sat: spent_sat.saturating_sub(made_sat) });
         }
         let coins = self.query(|connection| {
             connection

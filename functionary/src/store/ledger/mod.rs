@@ -134,10 +134,6 @@ CREATE TABLE payments (               -- what the batch of a block pays
     amount_sat INTEGER NOT NULL,
     PRIMARY KEY (height, txid, vout)
 ) WITHOUT ROWID;
-CREATE TABLE open_batches (           -- batches that are not known to be buried on Bitcoin
-    height INTEGER PRIMARY KEY,
-    spent_sat INTEGER NOT NULL        -- the coins that it spends
-);
 CREATE TABLE valve (
     only INTEGER PRIMARY KEY CHECK (only = 0),
     state BLOB NOT NULL
@@ -153,9 +149,10 @@ CREATE INDEX treasury_spent ON treasury (spent_height);
 CREATE TABLE batches (
     height INTEGER PRIMARY KEY,
     family INTEGER NOT NULL,          -- height of the first of the batches that take each other's place
-    fee_sat INTEGER NOT NULL,
-    is_buried INTEGER NOT NULL DEFAULT 0 -- whether this member knows it to be the one that is deep on Bitcoin
+    spent_sat INTEGER NOT NULL,       -- the coins that it spends, 0 where an earlier one of the family spends them
+    outcome INTEGER                   -- as far as this member knows: NULL open, 1 buried on Bitcoin, 0 superseded
 );
+CREATE INDEX batches_open ON batches (height) WHERE outcome IS NULL;
 CREATE INDEX batches_by_family ON batches (family, height);
 ",
 ];
