@@ -277,13 +277,17 @@ impl Judge {
             Some(Err(error)) => return Ok(Err(Verdict::Invalid(error.into()))),
             None => None,
         };
-        let mut valve = self.valve(snapshot)?;
-        if scrutiny == Scrutiny::Full {
-            valve = match Self::notices_of(&body.block, &valve) {
-                Ok(notices) => valve.after_notices(&notices),
-                Err(error) => return Ok(Err(Verdict::Invalid(error.into()))),
-            };
-        }
+        // Of a final block the valve is not asked: that is a fact.
+        let valve = match scrutiny {
+            Scrutiny::ChainOnly => None,
+            Scrutiny::Full => {
+                let valve = self.valve(snapshot)?;
+                match Self::notices_of(&body.block, &valve) {
+                    Ok(notices) => Some(valve.after_notices(&notices)),
+                    Err(error) => return Ok(Err(Verdict::Invalid(error.into()))),
+                }
+            }
+        };
         let given = body.batch.as_ref().map(bitcoin::Transaction::compute_txid);
         if committed != given {
             return Ok(Err(Verdict::Invalid(BadBlock::BatchCommitment { committed, given })));
@@ -295,19 +299,19 @@ impl Judge {
             Some(family) => self.queue_with(snapshot, family)?,
             None => self.queue(snapshot)?,
         };
-        Ok(match scrutiny {
-            Scrutiny::Full => {
+        Ok(match &valve {
+            Some(valve) => {
                 let verdict = match &family {
                     Some(family) => self.parent.judge_replacement(batch, family),
                     None => self.parent.judge_batch(batch, &snapshot.treasury_coins()?, &queue.all()),
                 };
                 match verdict {
-                    BatchVerdict::Good(plan) => self.judge_plan(&queue, &valve, *plan).map(Some),
+                    BatchVerdict::Good(plan) => self.judge_plan(&queue, valve, *plan).map(Some),
                     BatchVerdict::Bad(reason) => Err(Verdict::Invalid(BadBlock::Batch(reason))),
                     BatchVerdict::Unknown(reason) => Err(Verdict::NotNow(reason)),
                 }
             }
-            Scrutiny::ChainOnly => {
+            None => {
                 let checked = match &family {
                     Some(family) => check_replacement(&self.treasury, family, batch, &FeeRateBounds::HARD_LIMITS),
                     None => self.check_fresh(batch, &snapshot.treasury_coins()?, &queue.all()),

@@ -8,6 +8,7 @@
 //! script what the key does not. The sessions go on meanwhile, and whichever is complete first is used; both make the same
 //! transaction.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
@@ -54,7 +55,7 @@ impl Core {
     /// Begins to sign with the treasury key what a batch spends of its outputs.
     pub(super) fn open_sessions(&mut self, batch: FinalBatch) -> Result<(), ChainError> {
         let height = batch.height;
-        if self.waits_for_key(height) {
+        if self.waiting_for_key().contains(&height) {
             let spends = KeySpends::of(&batch.transaction, &batch.coins)?;
             let txid = spends.batch();
             self.sessions.open(height, spends).map_err(ended)?;
@@ -64,15 +65,20 @@ impl Core {
         Ok(())
     }
 
-    fn waits_for_key(&self, height: u32) -> bool {
-        self.judge.parent.wanted_signatures().iter().any(|wanted| wanted.height == height && wanted.treasury_key)
+    /// Heights of the blocks whose batches the treasury key has still to sign.
+    fn waiting_for_key(&self) -> BTreeSet<u32> {
+        let wanted = self.judge.parent.wanted_signatures().into_iter();
+        wanted.filter(|wanted| wanted.treasury_key).map(|wanted| wanted.height).collect()
     }
 
     /// Ends sessions that are over or must not go on, and signs by script what takes too long.
     pub(super) fn tend_sessions(&mut self) -> Result<(), ChainError> {
-        let all = std::mem::take(&mut self.in_session);
-        for (height, mut open) in all {
-            if !self.waits_for_key(height) {
+        if self.in_session.is_empty() {
+            return Ok(());
+        }
+        let waiting = self.waiting_for_key();
+        for (height, mut open) in std::mem::take(&mut self.in_session) {
+            if !waiting.contains(&height) {
                 self.sessions.close(open.txid).map_err(ended)?;
                 continue;
             }

@@ -48,7 +48,7 @@ impl Oversight {
         // A crash between an objection and the halt that follows from it must not lose the halt.
         for objection in desk.auditors().into_iter().filter_map(|auditor| auditor.objection) {
             if halts.last_seen().is_none_or(|seen| seen < objection.height) {
-                halt_for(status, halts, ledger, &objection);
+                halt_for(status, halts, ledger, &describe(&objection));
             }
         }
         let (opinion, feeding) = match &config.file.elementsd {
@@ -105,9 +105,7 @@ impl Oversight {
             CoinAlarm::Old(old) => return self.status.raise(old.to_string()),
         };
         self.status.raise(format!("{gone}. This member has halted peg-outs; `aquiferd resume` ends that"));
-        if let Err(error) = self.halts.halt(ledger, &gone.to_string()) {
-            self.status.raise(format!("that this member halts peg-outs could not be kept: {error}"));
-        }
+        halt_for(&self.status, &self.halts, ledger, &gone.to_string());
     }
 
     /// What the API shows.
@@ -165,12 +163,13 @@ fn on_refusal(status: &CoreStatus, halts: &HaltDesk, ledger: &LedgerReader, obje
         describe(objection),
         objection.key
     ));
-    halt_for(status, halts, ledger, objection);
+    halt_for(status, halts, ledger, &describe(objection));
 }
 
-fn halt_for(status: &CoreStatus, halts: &HaltDesk, ledger: &LedgerReader, objection: &SignedVerdict) {
-    if let Err(error) = halts.halt(ledger, &describe(objection)) {
-        status.raise(format!("{}; that this member halts peg-outs could not be kept: {error}", describe(objection)));
+/// Halts peg-outs on this member's own account, and calls the operator if that cannot be kept.
+fn halt_for(status: &CoreStatus, halts: &HaltDesk, ledger: &LedgerReader, reason: &str) {
+    if let Err(error) = halts.halt(ledger, reason) {
+        status.raise(format!("{reason}; that this member halts peg-outs could not be kept: {error}"));
     }
 }
 
