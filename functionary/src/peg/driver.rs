@@ -139,12 +139,7 @@ impl PegoutDriver {
         signatures: Vec<Vec<u8>>,
     ) -> Result<Shares, PegoutError> {
         let card = self.shared.config.roster.member(member).ok_or(PegoutError::NoMember(member))?;
-        {
-            let mut batches = self.batches();
-            let Some(batch) = batches.get_mut(&height) else { return Ok(Shares::Early) };
-            if batch.txid != *txid {
-                return Err(PegoutError::OtherBatch { member, height, found: *txid, expected: batch.txid });
-            }
+        self.take_in(member, height, txid, |batch| {
             // Who has left outputs of the treasury to their key may sign them later.
             if batch.has_signed(member, &signatures) {
                 return Ok(Shares::Known);
@@ -153,11 +148,8 @@ impl PegoutDriver {
             verify_batch_signatures(treasury, &card.peg_key, &batch.unsigned, &batch.coins, &signatures)
                 .map_err(|error| PegoutError::BadSignatures { member, height, reason: error.to_string() })?;
             batch.signatures.insert(member, signatures);
-            self.assemble(height, batch)?;
-        }
-        self.changed();
-        self.shared.asked.notify_one();
-        Ok(Shares::New)
+            Ok(Shares::New)
+        })
     }
 
     /// Takes finished signatures of the treasury key, one per output of the treasury in the order of the inputs, from
@@ -173,12 +165,7 @@ impl PegoutDriver {
         txid: &Txid,
         signatures: &[schnorr::Signature],
     ) -> Result<Shares, PegoutError> {
-        {
-            let mut batches = self.batches();
-            let Some(batch) = batches.get_mut(&height) else { return Ok(Shares::Early) };
-            if batch.txid != *txid {
-                return Err(PegoutError::OtherBatch { member, height, found: *txid, expected: batch.txid });
-            }
+        self.take_in(member, height, txid, |batch| {
             if !batch.key_signatures.is_empty() {
                 return Ok(Shares::Known);
             }
@@ -194,6 +181,28 @@ impl PegoutDriver {
                 return Err(bad());
             }
             batch.key_signatures = by_coin;
+            Ok(Shares::New)
+        })
+    }
+
+    /// Lets `take` add what a member sent to the batch that it names, and puts the batch together if that completes it.
+    fn take_in(
+        &self,
+        member: MemberIndex,
+        height: u32,
+        txid: &Txid,
+        take: impl FnOnce(&mut Batch) -> Result<Shares, PegoutError>,
+    ) -> Result<Shares, PegoutError> {
+        {
+            let mut batches = self.batches();
+            let Some(batch) = batches.get_mut(&height) else { return Ok(Shares::Early) };
+            if batch.txid != *txid {
+                return Err(PegoutError::OtherBatch { member, height, found: *txid, expected: batch.txid });
+            }
+            let shares = take(batch)?;
+            if shares != Shares::New {
+                return Ok(shares);
+            }
             self.assemble(height, batch)?;
         }
         self.changed();

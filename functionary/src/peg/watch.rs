@@ -78,16 +78,16 @@ struct Aged(BTreeSet<OutPoint>);
 
 impl Aged {
     /// Gives the coins that have rested for three quarters of the time lock, each once.
-    fn look(&mut self, coins: &[(TreasuryCoin, u32)], timelock_blocks: u32) -> Vec<OldCoin> {
+    fn look(&mut self, coins: &[(TreasuryCoin, Seen)], timelock_blocks: u32) -> Vec<OldCoin> {
         let is_old = |confirmations: u32| u64::from(confirmations) * 4 >= u64::from(timelock_blocks) * 3;
-        let old: BTreeMap<OutPoint, OldCoin> = coins
-            .iter()
-            .filter(|(coin, confirmations)| coin.kind == CoinKind::Treasury && is_old(*confirmations))
-            .map(|(coin, confirmations)| {
-                let (outpoint, amount_sat, confirmations) = (coin.outpoint, coin.amount_sat, *confirmations);
-                (outpoint, OldCoin { outpoint, amount_sat, confirmations, timelock_blocks })
-            })
-            .collect();
+        let old_one = |(coin, seen): &(TreasuryCoin, Seen)| match *seen {
+            Seen::There { confirmations } if coin.kind == CoinKind::Treasury && is_old(confirmations) => {
+                let (outpoint, amount_sat) = (coin.outpoint, coin.amount_sat);
+                Some((outpoint, OldCoin { outpoint, amount_sat, confirmations, timelock_blocks }))
+            }
+            _ => None,
+        };
+        let old: BTreeMap<OutPoint, OldCoin> = coins.iter().filter_map(old_one).collect();
         self.0.retain(|outpoint| old.contains_key(outpoint));
         old.into_values().filter(|coin| self.0.insert(coin.outpoint)).collect()
     }
@@ -100,15 +100,19 @@ struct Memory {
     aged: Aged,
 }
 
-/// What Bitcoin says of an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What Bitcoin says of an output, the best last: of the alternatives of a coin one that is there will do, and so will one
+/// that may still come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Seen {
-    /// It is in the best chain, and no transaction there spends it.
-    There,
-    /// It is not, and should be.
+    /// It is not in the best chain, or a transaction there spends it, and it should be.
     Missed,
-    /// It is not, and need not be yet.
+    /// It is not there, and need not be yet.
     NotYet,
+    /// It is in the best chain, and no transaction there spends it.
+    There {
+        /// Blocks since it came to be.
+        confirmations: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,12 +132,7 @@ impl Missing {
         let mut booked: BTreeMap<OutPoint, (u64, Seen)> = BTreeMap::new();
         for (coin, seen) in coins {
             let entry = booked.entry(coin.booked_as).or_insert((coin.amount_sat, *seen));
-            // One that is there will do, and so will one that may still come.
-            entry.1 = match (entry.1, seen) {
-                (Seen::There, _) | (_, Seen::There) => Seen::There,
-                (Seen::NotYet, _) | (_, Seen::NotYet) => Seen::NotYet,
-                (Seen::Missed, Seen::Missed) => Seen::Missed,
-            };
+            entry.1 = entry.1.max(*seen);
         }
         booked.retain(|_, (_, seen)| *seen == Seen::Missed);
         self.0.retain(|outpoint, _| booked.contains_key(outpoint));
@@ -218,20 +217,17 @@ impl CoinWatch {
             (snapshot.tip()?, snapshot.treasury_coins()?)
         };
         let mut looked = Vec::with_capacity(coins.len());
-        let mut there = Vec::with_capacity(coins.len());
         for coin in coins {
-            let confirmations = self.parent.is_unspent(&coin.outpoint)?;
-            let may_come = coin.kind == CoinKind::Treasury && self.driver.is_unconfirmed(&coin.outpoint.txid);
-            let seen = match (confirmations, may_come) {
-                (Some(_), _) => Seen::There,
-                (None, true) => Seen::NotYet,
-                (None, false) => Seen::Missed,
+            let may_come = || coin.kind == CoinKind::Treasury && self.driver.is_unconfirmed(&coin.outpoint.txid);
+            let seen = match self.parent.is_unspent(&coin.outpoint)? {
+                Some(confirmations) => Seen::There { confirmations },
+                None if may_come() => Seen::NotYet,
+                None => Seen::Missed,
             };
-            there.extend(confirmations.map(|confirmations| (coin.clone(), confirmations)));
             looked.push((coin, seen));
         }
         let gone = memory.missing.look(&looked, self.clock.now(), tip.time).into_iter().map(CoinAlarm::Gone);
-        let old = self.timelock_blocks.map(|blocks| memory.aged.look(&there, blocks)).unwrap_or_default();
+        let old = self.timelock_blocks.map(|blocks| memory.aged.look(&looked, blocks)).unwrap_or_default();
         Ok(gone.chain(old.into_iter().map(CoinAlarm::Old)).collect())
     }
 }
@@ -242,6 +238,8 @@ mod tests {
     use bitcoin::{ScriptBuf, Txid};
 
     use super::*;
+
+    const THERE: Seen = Seen::There { confirmations: 1 };
 
     fn coin(number: u8, booked_as: u8) -> TreasuryCoin {
         let name = |number| OutPoint::new(Txid::from_byte_array([number; 32]), 0);
@@ -257,13 +255,13 @@ mod tests {
     #[test]
     fn a_coin_is_gone_once_and_only_when_later_blocks_are_final() {
         let mut missing = Missing::default();
-        let looked = [(coin(1, 1), Seen::Missed), (coin(2, 2), Seen::There), (coin(3, 3), Seen::NotYet)];
+        let looked = [(coin(1, 1), Seen::Missed), (coin(2, 2), THERE), (coin(3, 3), Seen::NotYet)];
         assert_eq!(missing.look(&looked, 1_000, 990), []);
         assert_eq!(missing.look(&looked, 1_100, 1_000 + MARGIN_S), [], "a batch may be in the next block");
         let gone = missing.look(&looked, 1_100, 1_001 + MARGIN_S);
         assert_eq!(gone, [GoneCoin { outpoint: coin(1, 1).outpoint, amount_sat: 1 }]);
         assert_eq!(missing.look(&looked, 1_200, 1_200), [], "said once");
-        assert_eq!(missing.look(&[(coin(1, 1), Seen::There)], 1_300, 1_300), []);
+        assert_eq!(missing.look(&[(coin(1, 1), THERE)], 1_300, 1_300), []);
         assert!(missing.is_empty(), "it came back");
         assert_eq!(missing.look(&looked, 1_400, 1_400), [], "and is missed anew");
         assert_eq!(missing.look(&[], 1_500, 1_500), [], "a batch has spent it");
@@ -275,7 +273,8 @@ mod tests {
         let mut aged = Aged::default();
         let mut look = |ages: [u32; 2]| {
             let deposit = TreasuryCoin { kind: deposit_kind(), ..coin(3, 3) };
-            let coins = [(coin(1, 1), ages[0]), (coin(2, 2), ages[1]), (deposit, 5_000)];
+            let there = |confirmations| Seen::There { confirmations };
+            let coins = [(coin(1, 1), there(ages[0])), (coin(2, 2), there(ages[1])), (deposit, there(5_000))];
             aged.look(&coins, 1_000).into_iter().map(|old| old.amount_sat).collect::<Vec<_>>()
         };
         assert!(look([749, 10]).is_empty());
@@ -298,7 +297,7 @@ mod tests {
             missing.look(&looked, 1_000, 1_000);
             missing.look(&looked, 2_000, 2_000).len()
         };
-        for enough in [Seen::There, Seen::NotYet] {
+        for enough in [THERE, Seen::NotYet] {
             assert_eq!(look(&mut missing, [enough, Seen::Missed]), 0);
             assert_eq!(look(&mut missing, [Seen::Missed, enough]), 0);
         }
