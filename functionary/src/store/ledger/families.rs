@@ -71,13 +71,13 @@ pub(super) fn book_batch(
     }
     // Paid by the latest batch of the family, and by no other family.
     let mut pay = transaction.prepare_cached(
-        "UPDATE pegouts SET batch_height = ?3, batch_vout = ?4, fee_sat = ?5 WHERE txid = ?1 AND vout = ?2
-         AND (CASE WHEN ?6 = ?3 THEN batch_height IS NULL
-              ELSE batch_height IN (SELECT height FROM batches WHERE family = ?6) END)",
+        "UPDATE pegouts SET batch_height = ?3, batch_vout = ?4 WHERE txid = ?1 AND vout = ?2
+         AND (CASE WHEN ?5 = ?3 THEN batch_height IS NULL
+              ELSE batch_height IN (SELECT height FROM batches WHERE family = ?5) END)",
     )?;
     for paid in &batch.paid {
         let (txid, vout) = (paid.request.txid.to_byte_array(), paid.request.vout);
-        changed_one(pay.execute(params![txid, vout, height, paid.vout, integer(paid.fee_sat), family])?)?;
+        changed_one(pay.execute(params![txid, vout, height, paid.vout, family])?)?;
     }
     Ok(())
 }
@@ -187,7 +187,7 @@ impl Snapshot<'_> {
                 .query_map([family], |row| {
                     Ok(WaitingPegout {
                         request: pegout_of_row(row)?.request,
-                        requested_seconds: row.get::<_, u32>(8)?.into(),
+                        requested_seconds: row.get::<_, u32>(7)?.into(),
                     })
                 })?
                 .collect()

@@ -154,6 +154,7 @@ CREATE TABLE batches (
 );
 CREATE INDEX batches_open ON batches (height) WHERE outcome IS NULL;
 CREATE INDEX batches_by_family ON batches (family, height);
+ALTER TABLE pegouts DROP COLUMN fee_sat;          -- that of the batch that is confirmed counts, and is read from it
 ",
 ];
 
@@ -243,8 +244,6 @@ pub struct PaidBy {
     pub height: u32,
     /// Output of the batch that pays it.
     pub vout: u32,
-    /// What the requester gave for the Bitcoin fee, in satoshi.
-    pub fee_sat: u64,
 }
 
 /// A transaction's place in the chain.

@@ -14,8 +14,7 @@ use super::{AssetSupply, PaidBy, StoredIssuance, StoredPegout, WaitingPegout, ou
 
 pub(super) const COIN_COLUMNS: &str = "parent_txid, parent_vout, amount_sat, script_pubkey, witness_script, redeem_script, claim_script, booked_txid, booked_vout";
 
-pub(super) const PEGOUT_COLUMNS: &str =
-    "txid, vout, amount_sat, parent_script, height, batch_height, batch_vout, fee_sat";
+pub(super) const PEGOUT_COLUMNS: &str = "txid, vout, amount_sat, parent_script, height, batch_height, batch_vout";
 
 impl Snapshot<'_> {
     /// The transaction and height that claimed a deposit.
@@ -66,7 +65,7 @@ impl Snapshot<'_> {
                 .query_map([], |row| {
                     Ok(WaitingPegout {
                         request: pegout_of_row(row)?.request,
-                        requested_seconds: row.get::<_, u32>(8)?.into(),
+                        requested_seconds: row.get::<_, u32>(7)?.into(),
                     })
                 })?
                 .collect()
@@ -170,8 +169,8 @@ pub(super) fn coin_of_row(row: &Row<'_>) -> Result<TreasuryCoin, rusqlite::Error
 }
 
 pub(super) fn pegout_of_row(row: &Row<'_>) -> Result<StoredPegout, rusqlite::Error> {
-    let batch = match (row.get(5)?, row.get(6)?, row.get::<_, Option<i64>>(7)?) {
-        (Some(height), Some(vout), Some(fee_sat)) => Some(PaidBy { height, vout, fee_sat: amount(fee_sat) }),
+    let batch = match (row.get(5)?, row.get(6)?) {
+        (Some(height), Some(vout)) => Some(PaidBy { height, vout }),
         _ => None,
     };
     Ok(StoredPegout {
