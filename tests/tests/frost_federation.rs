@@ -4,6 +4,7 @@
 //! changed on the way, which is all that anybody sees of a member that is silent or lies.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aquifer_federation::roster::MemberIndex;
@@ -166,18 +167,32 @@ fn lie(from: MemberIndex, message: &PeerMessage) -> Post {
 
 fn lying_members(count: u16) -> TestResult {
     let mut story = Story::begin(count, 2)?;
-    // In every session as long as they can: sessions take the first in the order of the roster.
+    // Sessions take those whose offers come first. So that liars are among them, the last honest members come too late, until
+    // a lie was told about that batch.
     let spare = count - (2 * count / 3 + 1);
-    story.federation.bus().handle(move |from, _, message| match from.0 < spare {
-        true => lie(from, message),
-        false => Post::Deliver,
+    let lied_about = Mutex::new(BTreeSet::new());
+    story.federation.bus().handle(move |from, to, message| {
+        let mut lied_about = lied_about.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = (spare..count).rev().filter(|member| *member != to.0).nth(usize::from(spare) - 1);
+        match &message.kind {
+            Some(Kind::SigningAnswer(answer)) if from.0 < spare => {
+                lied_about.insert(answer.txid.clone());
+                lie(from, message)
+            }
+            Some(Kind::SigningOffer(offer)) if Some(from.0) >= latest && !lied_about.contains(&offer.txid) => {
+                Post::Lose
+            }
+            _ => Post::Deliver,
+        }
     });
     let mut named = BTreeSet::new();
-    // A liar that leads does not hear itself lie: over some batches, others lead as well.
-    for _ in 0..3 {
+    // A liar that leads does not hear itself lie: some batches have to be led by others. They take turns by height.
+    let mut led_by_others = 0;
+    while led_by_others < 2 {
         let height = story.peg_out()?;
         story.assert_signed_by_key(height)?;
         named = story.disconnected();
+        led_by_others += u32::from(height % u32::from(count) >= u32::from(spare));
     }
     let liars: BTreeSet<u16> = (0..spare).collect();
     assert!(named.is_subset(&liars) && !named.is_empty(), "{:?}", story.federation.bus().disconnects());
