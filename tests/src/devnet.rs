@@ -17,7 +17,6 @@ use aquifer_wallet::network::Chain;
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Network};
 use elements::BlockHash;
-use elements::encode::serialize_hex;
 use tempfile::TempDir;
 
 use crate::auditor::Auditor;
@@ -26,6 +25,7 @@ use crate::bitcoind::Bitcoind;
 use crate::elementsd::Elementsd;
 use crate::error::HarnessError;
 use crate::interrupt;
+use crate::load::Load;
 use crate::member::{Member, Status};
 use crate::ports::ReservedPort;
 use crate::process::{self, Process};
@@ -212,18 +212,7 @@ impl Devnet {
         // Without a bitcoind: how deep deposits are is no rule of the block, and a story may have reorganised Bitcoin.
         let configuration = elements_conf(&params, &ElementsConfOptions::default());
         let elementsd = Elementsd::start(program, &configuration, &params.name)?;
-        let ledger = self.ledger()?;
-        let mut tip = String::new();
-        for height in 1..=height {
-            let block = ledger.block(height)?;
-            elementsd.submit_block(height, &serialize_hex(&block))?;
-            tip = block.block_hash().to_string();
-        }
-        let best: String = elementsd.call("getbestblockhash", &[])?;
-        if height == 0 || best == tip {
-            return Ok(());
-        }
-        Err(HarnessError::Story(format!("elementsd ends on {best} and not on {tip}, block {height}")))
+        elementsd.follow(&self.ledger()?, height).map(drop)
     }
 
     fn make_roster(&mut self, members: usize) -> Result<PathBuf, HarnessError> {
@@ -432,6 +421,19 @@ impl Devnet {
         self.bitcoind.send_to(&parent_address(&address)?, amount_sat)?;
         self.bitcoind.mine(self.chain()?.file().params.pegin_confirmation_depth_blocks)?;
         wallet.claim(&address).map(drop)
+    }
+
+    /// Ends a load: everything that was paid is there, every member has every block, and all agree.
+    ///
+    /// # Errors
+    /// When a payment failed or is missing, or members do not agree, or do not have every block within `limit`.
+    pub fn settle(&mut self, load: Load, payee: &Wallet, asset: &str, limit: Duration) -> Result<(), HarnessError> {
+        let paid = load.finish()?;
+        payee.wait_payments(asset, &paid)?;
+        let height = self.height()?;
+        self.wait_height(height, limit)?;
+        self.check_agreement(height)?;
+        self.check_signatures(height)
     }
 
     /// The final blocks that a member has, from 1 to `height`, by hash.

@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use aquifer_wallet::backend::Ledger;
+use elements::Block;
+use elements::encode::serialize_hex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::bitcoind::Rpc;
 use crate::error::HarnessError;
+use crate::json::Printed;
 use crate::ports::ReservedPort;
 use crate::process::Process;
 use crate::wait::{self, Answer};
@@ -127,6 +131,26 @@ impl Elementsd {
             .map_err(|error| HarnessError::Story(format!("elementsd: {error}\n{}", self.process.tail())))
     }
 
+    /// Gives it the final blocks from 1 to `height`, on the last of which it must end; gives them back.
+    ///
+    /// # Errors
+    /// When elementsd refuses a block, or has another best one afterwards.
+    pub fn follow(&self, ledger: &Ledger, height: u32) -> Result<Vec<Block>, HarnessError> {
+        let mut blocks = Vec::new();
+        for height in 1..=height {
+            let block = ledger.block(height)?;
+            self.submit_block(height, &serialize_hex(&block))?;
+            blocks.push(block);
+        }
+        let best: String = self.call("getbestblockhash", &[])?;
+        match blocks.last().map(|block| block.block_hash().to_string()) {
+            Some(tip) if tip != best => {
+                Err(HarnessError::Story(format!("elementsd ends on {best} and not on {tip}, block {height}")))
+            }
+            _ => Ok(blocks),
+        }
+    }
+
     /// `submitblock`.
     ///
     /// # Errors
@@ -140,6 +164,12 @@ impl Elementsd {
             }
         }
     }
+}
+
+/// Whether the elementsd of a member has every final block of it, by the member's status.
+pub fn follows(status: &Printed) -> bool {
+    let height = status.height("elementsd/height").ok();
+    height.is_some() && height == status.height("height").ok()
 }
 
 /// Starts the program on a folder; gives the address of its RPC too.

@@ -35,11 +35,6 @@ fn all_four_killed_and_restarted_go_on() -> Result<(), HarnessError> {
             let now = devnet.members().first().map(|first| devnet.block_hashes(first, before)).transpose()?;
             assert_eq!(known, now, "no final block was lost or replaced");
         }
-        let paid = load.finish()?;
-        bob.wait_payments(&asset, &paid)?;
-        let height = devnet.height()?;
-        devnet.wait_height(height, LIMIT)?;
-        devnet.check_agreement(height)?;
-        devnet.check_signatures(height)
+        devnet.settle(load, &bob, &asset, LIMIT)
     })
 }

@@ -7,7 +7,6 @@ use aquifer_tests::HarnessError;
 use aquifer_tests::demo::{self, Stage, Summary, Teller};
 use aquifer_tests::devnet::{Devnet, DevnetOptions};
 use aquifer_tests::elementsd::{Elementsd, VARIABLE};
-use elements::encode::serialize_hex;
 use elements::{Block, OutPoint};
 use serde_json::{Value, json};
 
@@ -27,13 +26,7 @@ fn elementsd_accepts_every_block() -> Result<(), HarnessError> {
 
         let genesis: String = elementsd.call("getblockhash", &[json!(0)])?;
         assert_eq!(genesis, chain.genesis().to_string());
-        let ledger = devnet.ledger()?;
-        let mut blocks = Vec::new();
-        for height in 1..=summary.height {
-            let block = ledger.block(height)?;
-            elementsd.submit_block(height, &serialize_hex(&block))?;
-            blocks.push(block);
-        }
+        let blocks = elementsd.follow(&devnet.ledger()?, summary.height)?;
         let best: String = elementsd.call("getbestblockhash", &[])?;
         assert_eq!(best, summary.tip_hash, "elementsd ends on our tip");
         compare_unspent(&elementsd, &blocks)?;

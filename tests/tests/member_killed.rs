@@ -34,11 +34,6 @@ fn one_member_killed_chain_goes_on_and_it_catches_up() -> Result<(), HarnessErro
             wait_height(devnet.member(victim)?, height, LIMIT)?;
             devnet.wait_connected()?;
         }
-        let paid = load.finish()?;
-        bob.wait_payments(&asset, &paid)?;
-        let height = devnet.height()?;
-        devnet.wait_height(height, LIMIT)?;
-        devnet.check_agreement(height)?;
-        devnet.check_signatures(height)
+        devnet.settle(load, &bob, &asset, LIMIT)
     })
 }

@@ -11,11 +11,10 @@ use aquifer_tests::wait::{self, Answer};
 use aquifer_tests::wallet::{Wallet, raw};
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Address, Network, ScriptBuf};
-use elements::AddressParams;
 use elements::encode::{deserialize, serialize};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use secp256k1_zkp::{SECP256K1, SecretKey};
+use secp256k1_zkp::SecretKey;
 use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -124,15 +123,9 @@ fn what_can_never_be_paid_is_refused_before_anything_burns() -> Result<(), Harne
         // A wallet of ours names no other parent chain; somebody else's may.
         let mut rng = ChaCha20Rng::seed_from_u64(SEED);
         let (owner, blinding) = (Owner::new(&mut rng), SecretKey::new(&mut rng));
-        let blinder = Some(blinding.public_key(SECP256K1));
-        let own = elements::Address::from_script(&owner.script(), blinder, &AddressParams::ELEMENTS)
-            .ok_or_else(|| HarnessError::Story("no address".to_owned()))?;
-        let sent = alice.send(&own.to_string(), AMOUNT_SAT, &asset)?;
         let ledger = devnet.ledger()?;
+        let coin = owner.be_paid(&alice, &ledger, &blinding, AMOUNT_SAT, &asset)?;
         let failed = |error: &dyn std::fmt::Display| HarnessError::Story(error.to_string());
-        let block = ledger.block(sent.height("height")?).map_err(|error| failed(&error))?;
-        let coin = block.txdata.iter().find_map(|transaction| owner.coin_in(transaction, &blinding));
-        let coin = coin.ok_or_else(|| HarnessError::Story("no coin".to_owned()))?;
         let mut pegs_out_to = |genesis: bitcoin::BlockHash| {
             let pegged = coin.secrets.asset;
             let left_sat = coin.secrets.value - AMOUNT_SAT / 2 - FEE_SAT;

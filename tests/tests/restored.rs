@@ -40,12 +40,7 @@ fn members_that_lose_their_disks_come_back_and_sign_nothing_else() -> Result<(),
         without_a_transcript(devnet)?;
         without_the_record_of_signatures(devnet)?;
 
-        let paid = load.finish()?;
-        bob.wait_payments(&asset, &paid)?;
-        let height = devnet.height()?;
-        devnet.wait_height(height, LIMIT)?;
-        devnet.check_agreement(height)?;
-        devnet.check_signatures(height)
+        devnet.settle(load, &bob, &asset, LIMIT)
     })
 }
 

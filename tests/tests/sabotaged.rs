@@ -10,17 +10,16 @@ use aquifer_assets::peg::pegout_script;
 use aquifer_assets::primitives::Transaction;
 use aquifer_tests::HarnessError;
 use aquifer_tests::devnet::{Devnet, DevnetOptions, Sabotaged};
-use aquifer_tests::elementsd::{Elementsd, VARIABLE};
+use aquifer_tests::elementsd::{Elementsd, VARIABLE, follows};
 use aquifer_tests::forge::{Coin, FEE_SAT, Owner, Pay, Payment, mint};
 use aquifer_tests::json::Printed;
 use aquifer_tests::wait::{self, Answer};
 use aquifer_tests::wallet::Wallet;
 use aquifer_wallet::backend::Ledger;
 use elements::encode::{deserialize, serialize};
-use elements::{Address, AddressParams};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use secp256k1_zkp::{SECP256K1, SecretKey};
+use secp256k1_zkp::SecretKey;
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// Many times what a payment takes when nothing is in the way.
@@ -50,13 +49,7 @@ impl Thief {
 
     /// Is paid a little by an honest wallet.
     fn take_stake(&self, payer: &Wallet, asset: &str) -> Result<Coin, HarnessError> {
-        let key = self.blinding.public_key(SECP256K1);
-        let address = Address::from_script(&self.owner.script(), Some(key), &AddressParams::ELEMENTS)
-            .ok_or_else(|| story("the thief has no address"))?;
-        let paid = payer.send(&address.to_string(), STAKE_SAT, asset)?;
-        let block = self.ledger.block(paid.height("height")?).map_err(|error| story(&error.to_string()))?;
-        let coin = block.txdata.iter().find_map(|transaction| self.owner.coin_in(transaction, &self.blinding));
-        coin.ok_or_else(|| story("the thief was not paid"))
+        self.owner.be_paid(payer, &self.ledger, &self.blinding, STAKE_SAT, asset)
     }
 
     /// Tries to make money from nothing.
@@ -120,6 +113,11 @@ fn story(what: &str) -> HarnessError {
     HarnessError::Story(what.to_owned())
 }
 
+/// No peg-out is paid.
+fn is_closed(status: &Printed) -> bool {
+    status.value().pointer("/valve/open") == Some(&false.into())
+}
+
 fn has_alarm(status: &Printed, text: &str) -> bool {
     let alarms = status.value().get("alarms").and_then(serde_json::Value::as_array);
     alarms.into_iter().flatten().any(|alarm| alarm.as_str().is_some_and(|alarm| alarm.contains(text)))
@@ -164,11 +162,7 @@ fn auditors_stop_what_all_members_have_signed() -> Result<(), HarnessError> {
 
         nothing_is_paid(devnet)?;
         let first = devnet.member(0)?;
-        let status = wait::until("the halt stands in a block", LIMIT, || {
-            let status = first.printed_status()?;
-            let is_open = status.value().pointer("/valve/open") != Some(&false.into());
-            Ok(if is_open { Answer::NotYet(status.value().to_string()) } else { Answer::Ready(status) })
-        })?;
+        let status = first.wait_status(LIMIT, "the halt stands in a block", is_closed)?;
         assert!(status.text("valve/closed")?.contains("members have halted peg-outs"), "{}", status.value());
         assert!(!status.text("valve/own_halt")?.is_empty());
         assert!(has_alarm(&status, "objects to block"), "{}", status.value());
@@ -216,12 +210,7 @@ fn where_auditors_have_the_same_defect_the_window_bounds_the_loss() -> Result<()
             devnet.member(member)?.say("halt", "bitcoin leave that nobody pegged in")?;
         }
         let first = devnet.member(0)?;
-        wait::until("the halt stands in a block", LIMIT, || {
-            let status = first.printed_status()?;
-            let is_open = status.value().pointer("/valve/open") != Some(&false.into());
-            Ok(if is_open { Answer::NotYet(status.value().to_string()) } else { Answer::Ready(()) })
-        })?;
-        Ok(())
+        first.wait_status(LIMIT, "the halt stands in a block", is_closed).map(drop)
     })
 }
 
@@ -246,21 +235,13 @@ fn a_second_implementation_keeps_the_theft_out_of_the_chain() -> Result<(), Harn
         }
         devnet.wait_connected()?;
         for member in [0, 1] {
-            let member = devnet.member(member)?;
-            wait::until("elementsd has every block of its member", LIMIT, || {
-                let status = member.printed_status()?;
-                let height = status.height("elementsd/height").ok();
-                let is_there = height.is_some() && height == status.height("height").ok();
-                Ok(if is_there { Answer::Ready(()) } else { Answer::NotYet(status.value().to_string()) })
-            })?;
+            devnet.member(member)?.wait_status(LIMIT, "elementsd has every block of its member", follows)?;
         }
         let theft = thief.submit_theft(&stake, RESERVE_SAT)?;
         honest_people_pay(devnet, &alice)?;
         let first = devnet.member(0)?;
-        wait::until("a member says that elementsd disagrees", LIMIT, || {
-            let status = first.printed_status()?;
-            let is_heard = has_alarm(&status, "elementsd refuses");
-            Ok(if is_heard { Answer::Ready(()) } else { Answer::NotYet(status.value().to_string()) })
+        first.wait_status(LIMIT, "a member says that elementsd disagrees", |status| {
+            has_alarm(status, "elementsd refuses")
         })?;
         let ledger = devnet.ledger()?;
         for height in 1..=devnet.height()? {

@@ -5,18 +5,12 @@ use std::time::Duration;
 
 use aquifer_tests::HarnessError;
 use aquifer_tests::devnet::{Devnet, DevnetOptions};
-use aquifer_tests::elementsd::{Elementsd, VARIABLE};
+use aquifer_tests::elementsd::{Elementsd, VARIABLE, follows};
 use aquifer_tests::json::Printed;
 use aquifer_tests::wallet::{Wallet, raw};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PEGOUT_SAT: u64 = 2_000_000;
-
-/// elementsd has every final block of its member.
-fn follows(status: &Printed) -> bool {
-    let height = status.height("elementsd/height").ok();
-    height.is_some() && height == status.height("height").ok()
-}
 
 fn peg_out(devnet: &Devnet, wallet: &Wallet) -> Result<u64, HarnessError> {
     let address = devnet.bitcoind().new_address()?;

@@ -10,6 +10,7 @@ mod block;
 mod chain;
 mod deposit;
 mod error;
+mod guest;
 mod parent;
 mod payment;
 mod proofs;

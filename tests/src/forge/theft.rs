@@ -9,7 +9,7 @@ use elements::{AssetId, TxOutSecrets};
 use rand_chacha::ChaCha20Rng;
 use secp256k1_zkp::{PedersenCommitment, SECP256K1};
 
-use super::payment::{Coin, Owner, Pay, Payment, explicit};
+use super::payment::{Coin, Pay, Payment, explicit};
 use super::proofs::{commitment, generator, prove_range, prove_surjection};
 use super::{FEE_SAT, ForgeError};
 
@@ -75,22 +75,4 @@ fn negative(commitment: &PedersenCommitment) -> Result<PedersenCommitment, Forge
         *first ^= 1;
     }
     Ok(PedersenCommitment::from_slice(&bytes)?)
-}
-
-impl Owner {
-    /// The first output of a transaction that pays the owner, if this key reveals what is in it.
-    pub fn coin_in(&self, transaction: &elements::Transaction, blinding: &secp256k1_zkp::SecretKey) -> Option<Coin> {
-        let mut outputs = (0..).zip(&transaction.output);
-        let (vout, output) = outputs.find(|(_, output)| output.script_pubkey == self.script())?;
-        let secrets = output.unblind(SECP256K1, *blinding).ok()?;
-        let mut decoded = explicit(secrets.asset, 0, self.script());
-        (decoded.asset, decoded.value) = (output.asset, output.value);
-        Some(Coin {
-            outpoint: elements::OutPoint::new(transaction.txid(), vout),
-            output: decoded,
-            secrets,
-            owner: *self,
-            origin: super::Origin::Output,
-        })
-    }
 }
