@@ -196,6 +196,9 @@ pub struct ConfigFile {
     /// How much may wait for a block.
     #[serde(default)]
     pub mempool: MempoolConfig,
+    /// The interfaces for other software.
+    #[serde(default, skip_serializing_if = "InterfacesConfig::is_default")]
+    pub interfaces: InterfacesConfig,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -207,6 +210,37 @@ pub struct ConfigFile {
 pub struct Listen {
     /// Address and port of this machine.
     pub listen: SocketAddr,
+}
+
+/// The interfaces for other software: explorers, Electrum and Esplora wallets, elementsd. Each is on where it has an
+/// address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct InterfacesConfig {
+    /// Listen there for HTTP: explorer, Esplora, Waterfalls, asset registry, metrics [default: off].
+    #[arg(long, value_name = "IP:PORT")]
+    pub http: Option<SocketAddr>,
+    /// Listen there for Electrum wallets, without TLS [default: off].
+    #[arg(long, value_name = "IP:PORT")]
+    pub electrum: Option<SocketAddr>,
+    /// Listen there for Electrum wallets, with TLS and the member's own certificate [default: off].
+    #[arg(long, value_name = "IP:PORT")]
+    pub electrum_tls: Option<SocketAddr>,
+    /// Listen there for elements-cli and others that speak elementsd's JSON-RPC [default: off].
+    #[arg(long, value_name = "IP:PORT")]
+    pub jsonrpc: Option<SocketAddr>,
+    /// Listen there for nodes of the Elements network, such as elementsd [default: off].
+    #[arg(long, value_name = "IP:PORT")]
+    pub p2p: Option<SocketAddr>,
+    /// Stay connected to this node of the Elements network; may be given several times.
+    #[arg(long, value_name = "IP:PORT")]
+    pub p2p_connect: Vec<SocketAddr>,
+}
+
+impl InterfacesConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How to reach bitcoind.
@@ -418,6 +452,7 @@ mod tests {
             fee_address: None,
             verdicts: VerdictMemory::Off,
             mempool: MempoolConfig::default(),
+            interfaces: InterfacesConfig::default(),
             log: LogConfig::default(),
         };
         Config { data: DataDir::new(folder), file }

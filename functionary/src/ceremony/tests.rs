@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::config::{
-    AuditConfig, BitcoindConfig, Config, ConfigFile, Listen, LogConfig, MempoolConfig, TreasuryConfig, VerdictMemory,
+    AuditConfig, BitcoindConfig, Config, ConfigFile, InterfacesConfig, Listen, LogConfig, MempoolConfig,
+    TreasuryConfig, VerdictMemory,
 };
 use crate::files::{self, Access};
 use crate::identity::FederationMember;
@@ -92,6 +93,7 @@ impl Members {
             fee_address: None,
             verdicts: VerdictMemory::default(),
             mempool: MempoolConfig::default(),
+            interfaces: InterfacesConfig::default(),
             log: LogConfig::default(),
         };
         Config { data: self.data(member), file }

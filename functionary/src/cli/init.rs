@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::{CliError, Output};
 use crate::config::{
-    AuditConfig, BitcoindConfig, Config, ConfigFile, DataDir, Listen, LogConfig, MempoolConfig, TreasuryConfig,
-    VerdictMemory,
+    AuditConfig, BitcoindConfig, Config, ConfigFile, DataDir, InterfacesConfig, Listen, LogConfig, MempoolConfig,
+    TreasuryConfig, VerdictMemory,
 };
 use crate::files::{self, Access, FileError};
 use crate::identity::Member;
@@ -113,6 +113,8 @@ pub(super) struct NodeArguments {
     /// The key of an auditor of this member, as `aquiferd auditor init` prints it; may be given several times.
     #[arg(long = "auditor", value_name = "KEY")]
     pub(super) auditors: Vec<XOnlyPublicKey>,
+    #[command(flatten)]
+    pub(super) interfaces: InterfacesConfig,
 }
 
 impl NodeArguments {
@@ -138,6 +140,7 @@ impl NodeArguments {
             fee_address: None,
             verdicts: VerdictMemory::default(),
             mempool: MempoolConfig::default(),
+            interfaces: self.interfaces.clone(),
             log: LogConfig::default(),
         })
     }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::init::NodeArguments;
 use super::{CliError, Output, block_on};
 use crate::backup::{self, BackupError, Restored};
-use crate::config::{Config, DataDir};
+use crate::config::{Config, DataDir, InterfacesConfig};
 use crate::files;
 use crate::identity::Member;
 
@@ -96,6 +96,7 @@ impl Arguments {
             bitcoind_url,
             bitcoind_cookie,
             auditors: self.auditors.clone(),
+            interfaces: InterfacesConfig::default(),
         };
         let seed = read_words()?;
         let (federation, index) = backup::place_of(&seed, &file)?;

@@ -153,8 +153,8 @@ fn status_tells_what_the_running_node_says() {
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let identity = crate::identity::Member::load(&Config::load(data).unwrap()).unwrap().tls;
-    let api = runtime.block_on(crate::api::Api::bind(listen)).unwrap();
-    let (ledger, desk) = (crate::api::tests::ledger(), crate::api::tests::desk());
+    let api = runtime.block_on(crate::api::grpc::Api::bind(listen)).unwrap();
+    let (ledger, desk) = (crate::api::grpc::tests::ledger(), crate::api::grpc::tests::desk());
     runtime.spawn(async move { api.serve(&identity, ledger, desk, None, CancellationToken::new()).await });
     let status = run(&["--data-dir", folder_text, "--log", "error", "status"]).unwrap();
     assert_eq!(status.json["height"], 4);

@@ -29,7 +29,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::oversight::Oversight;
-use crate::api::{Api, ApiError};
+use crate::api::grpc::{Api, ApiError};
+use crate::api::{BindError, Interfaces, LedgerBackend, Sources};
 use crate::ceremony::CeremonyArchive;
 use crate::chain::judge::Judge;
 use crate::chain::parent::ParentChain;
@@ -82,6 +83,9 @@ pub enum NodeError {
     /// The service for wallets.
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// An address to listen on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The chain stopped.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -161,6 +165,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     )
     .await?;
     let api = Api::bind(config.file.api.listen).await?;
+    let interfaces = Interfaces::bind(&config.file.interfaces).await?;
     let peers = running.peers.clone();
     let network: Arc<dyn Network> = Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
     let fee_script = match &config.file.fee_address {
@@ -228,7 +233,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let backend = backend::NodeBackend::new(backend::Parts {
         federation: Arc::clone(&federation),
         me,
-        params,
+        params: Arc::clone(&params),
         ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
         parent,
@@ -239,6 +244,13 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         halts: Arc::clone(&halts),
     });
     let backend = Arc::new(backend);
+    let sources = Sources {
+        params,
+        ledger: Arc::clone(&reader),
+        mempool: Arc::clone(&mempool),
+        backend: Arc::clone(&backend) as Arc<dyn LedgerBackend>,
+    };
+    let mut interfaces = interfaces.serve(&sources, &stop);
     let notices = backend.gather_changes(&runtime, stop.clone());
     let serving = tokio::spawn({
         let (identity, backend, stop) = (member.tls.clone(), Arc::clone(&backend), stop.clone());
@@ -280,6 +292,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let peers_ended = running.ended().await;
     // It ends by itself; that the last of what waits is written may fail like any write of it.
     let _ = keeping.await;
+    interfaces.shutdown().await;
     for task in [waking, releasing, pumping, notices, watching] {
         task.abort();
     }

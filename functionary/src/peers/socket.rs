@@ -54,6 +54,11 @@ impl Socket {
         }
     }
 
+    /// The other end.
+    pub(crate) fn remote(&self) -> SocketAddr {
+        self.info.remote
+    }
+
     fn poll_open(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.cancelled.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by this member")),

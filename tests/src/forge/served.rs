@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aquifer_assets::chain::{Network, Server};
 use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_federation::federation::Federation;
+use aquifer_functionary::api::grpc::Api;
 use aquifer_functionary::api::{
-    Api, Asset, BackendError, ChainInfo, Deposits, HistoryEntry, LedgerBackend, Oversight, Pegout, ProvenTransaction,
+    Asset, BackendError, ChainInfo, Deposits, HistoryEntry, LedgerBackend, Oversight, Pegout, ProvenTransaction,
     SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
 use aquifer_functionary::audit::{AuditDesk, AuditStore, FinalBlocks};

@@ -17,8 +17,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::backend::{BackendError, Deposits, LedgerBackend, PegoutState, SubmitError, TransactionStatus};
 use super::convert::{self, Txids};
+use crate::api::backend::{BackendError, Deposits, LedgerBackend, PegoutState, SubmitError, TransactionStatus};
 
 /// Most headers in one request.
 pub const MAX_HEADERS: usize = 2_000;
@@ -373,8 +373,8 @@ impl Ledger for LedgerService {
     }
 }
 
-fn is_claimed(deposit: &super::backend::Deposit) -> bool {
-    matches!(deposit.state, super::backend::DepositState::Claimed { .. })
+fn is_claimed(deposit: &crate::api::backend::Deposit) -> bool {
+    matches!(deposit.state, crate::api::backend::DepositState::Claimed { .. })
 }
 
 fn deposit_items(found: &Deposits) -> Vec<proto::DepositStatus> {

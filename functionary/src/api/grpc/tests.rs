@@ -17,6 +17,7 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use super::*;
+use crate::api::*;
 use crate::audit::{AuditStore, AuditorStatus, FinalBlocks, SignedVerdict, Verdict};
 use crate::config::AuditConfig;
 use crate::opinion::OpinionStatus;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use elements::{AssetId, BlockHash, Txid};
 use tonic::Status;
 
-use super::backend::{
+use crate::api::backend::{
     Asset, AssetSupply, ChainInfo, Deposit, DepositState, ElementsdState, HistoryEntry, MemberPosition, MerkleProof,
     Oversight, Pegout, PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader, Supply, TransactionStatus,
     ValveState,

@@ -1,0 +1,30 @@
+//! Taking the addresses that interfaces listen on.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+/// A listening address is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen for {purpose} on {address}: {source}; is another aquiferd running, or the address in aquiferd.toml wrong?"
+)]
+pub struct BindError {
+    /// For whom.
+    pub purpose: &'static str,
+    /// The address from the configuration.
+    pub address: SocketAddr,
+    /// What the system says.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// Listens on `address`; also returns the address with the port that was found where the configured one was 0.
+pub(super) async fn bind(purpose: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let listening = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    listening.await.map_err(|source| BindError { purpose, address, source })
+}
