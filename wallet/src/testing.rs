@@ -372,6 +372,7 @@ fn serve(runtime: &tokio::runtime::Runtime, name: &str, world: &Arc<Mutex<World>
     if !name.starts_with("down") {
         let api = LedgerServer::new(Api(world.clone()));
         let tls = ServerTlsConfig::new().identity(identity);
+        crate::backend::settle_cryptography();
         let server = tonic::transport::Server::builder().tls_config(tls).unwrap().add_service(api);
         runtime.spawn(server.serve_with_incoming(incoming));
     }

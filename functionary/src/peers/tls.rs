@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519, SerialNumber};
 use rustls_pki_types::{PrivatePkcs8KeyDer, ServerName};
+use tokio_rustls::rustls;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 use zeroize::Zeroizing;
 
@@ -89,8 +90,16 @@ impl TlsIdentity {
     }
 }
 
+/// Settles which implementation of cryptography TLS stands on. Left alone, it follows from the features that anything in the
+/// build asks for, and is undecided, which is a panic, when two are there.
+fn settle_cryptography() {
+    // Fails only where it is settled already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// What a member's server asks of other members: a certificate of the roster.
 pub(super) fn member_server(identity: &TlsIdentity, directory: &Directory) -> ServerTlsConfig {
+    settle_cryptography();
     let roots: String = directory.others().map(|entry| pem(&entry.certificate)).collect();
     ServerTlsConfig::new()
         .identity(identity.identity())
@@ -101,6 +110,7 @@ pub(super) fn member_server(identity: &TlsIdentity, directory: &Directory) -> Se
 
 /// What a member's server shows wallets: its certificate. Nothing is asked of them.
 pub fn wallet_server(identity: &TlsIdentity) -> ServerTlsConfig {
+    settle_cryptography();
     ServerTlsConfig::new().identity(identity.identity()).timeout(HANDSHAKE_TIMEOUT)
 }
 
@@ -111,6 +121,7 @@ pub(super) fn member_client(identity: &TlsIdentity, name: &str, certificate: &[u
 
 /// How anybody dials the member called `name`: accepting `certificate` (DER) alone.
 pub fn pinned_client(name: &str, certificate: &[u8]) -> ClientTlsConfig {
+    settle_cryptography();
     ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(pem(certificate)))
         .domain_name(server_name(name))

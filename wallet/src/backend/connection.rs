@@ -141,6 +141,7 @@ impl Connection {
 
 async fn connect(server: &Server) -> Result<Client, String> {
     let pinned = Certificate::from_pem(pem(&server.certificate));
+    settle_cryptography();
     let tls = ClientTlsConfig::new().ca_certificate(pinned).domain_name(format!("{}.aquifer", server.name));
     let endpoint = Endpoint::from_shared(format!("https://{}", server.api_address))
         .and_then(|endpoint| endpoint.tls_config(tls))
@@ -192,4 +193,11 @@ fn pem(der: &[u8]) -> String {
     }
     lines.push_str("\n-----END CERTIFICATE-----\n");
     lines
+}
+
+/// Settles which implementation of cryptography TLS stands on. Left alone, it follows from the features that anything in the
+/// build asks for, and is undecided, which is a panic, when two are there.
+pub(crate) fn settle_cryptography() {
+    // Fails only where it is settled already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -23,5 +23,7 @@ mod tests;
 pub mod verify;
 pub mod watch;
 
+#[cfg(test)]
+pub(crate) use connection::settle_cryptography;
 pub use error::BackendError;
 pub use ledger::{Ledger, Place};
