@@ -22,7 +22,7 @@ const DEPOSIT_SAT: u64 = 40_000_000;
 const PEGOUT_SAT: u64 = 3_000_000;
 /// Longer than a story: whoever waits so long for the key never signs by script.
 const PATIENT_SECONDS: u32 = 3_600;
-const IMPATIENT_SECONDS: u32 = 5;
+const IMPATIENT_SECONDS: u32 = 3;
 
 /// How a batch spends a coin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl<'devnet> Story<'devnet> {
         Ok(())
     }
 
-    /// Starts members anew that do such things in sessions, and give the key so much time.
+    /// Members die. When they are back, they do such things in sessions, and give the key so much time.
     fn turn(&mut self, members: Range<usize>, deed: Option<Deed>, seconds: u32) -> Result<(), HarnessError> {
         for member in members {
             let member = self.devnet.member(member)?;
@@ -121,7 +121,7 @@ impl<'devnet> Story<'devnet> {
             member.wait_for_key(seconds)?;
             member.sabotage(deed);
         }
-        self.devnet.start_all()
+        Ok(())
     }
 
     /// What members show their operators, with the number of each.
@@ -149,6 +149,7 @@ impl<'devnet> Story<'devnet> {
     fn silence(&mut self) -> Result<(), HarnessError> {
         self.turn(self.needed(), None, PATIENT_SECONDS)?;
         self.turn(self.spare(), Some(Deed::Silence), PATIENT_SECONDS)?;
+        self.devnet.start_all()?;
         let pegout = self.ask()?;
         self.confirmed_by(pegout, Spend::Key)?;
         assert_eq!(self.named()?, BTreeSet::new());
@@ -159,9 +160,11 @@ impl<'devnet> Story<'devnet> {
     /// who were killed are back, the key signs.
     fn lies(&mut self) -> Result<(), HarnessError> {
         let liars = self.spare();
+        let killed = self.members - liars.len()..self.members;
         self.turn(liars.clone(), Some(Deed::Lies), PATIENT_SECONDS)?;
-        for killed in self.members - liars.len()..self.members {
-            self.devnet.member(killed)?.kill9();
+        self.devnet.start_all()?;
+        for member in killed.clone() {
+            self.devnet.member(member)?.kill9();
         }
         let pegout = self.ask()?;
         let liars: BTreeSet<usize> = liars.collect();
@@ -169,7 +172,10 @@ impl<'devnet> Story<'devnet> {
             let named = self.named()?;
             Ok(if named == liars { Answer::Ready(()) } else { Answer::NotYet(format!("{named:?}")) })
         })?;
-        self.devnet.start_all()?;
+        // Liars are still kept out by those who have heard them.
+        for member in killed {
+            self.devnet.member(member)?.start()?;
+        }
         self.confirmed_by(pegout, Spend::Key)?;
         assert_eq!(self.named()?, liars);
         Ok(())
@@ -177,7 +183,9 @@ impl<'devnet> Story<'devnet> {
 
     /// One more is silent than may be: the script of the members takes over by itself, and operators are told.
     fn too_much_silence(&mut self) -> Result<(), HarnessError> {
+        self.turn(0..self.members, None, IMPATIENT_SECONDS)?;
         self.turn(self.needed(), Some(Deed::Silence), IMPATIENT_SECONDS)?;
+        self.devnet.start_all()?;
         let pegout = self.ask()?;
         self.confirmed_by(pegout, Spend::Script)?;
         let alarms = self.alarms(0..self.members)?;
