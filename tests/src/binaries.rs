@@ -51,7 +51,7 @@ impl Binaries {
     }
 
     /// Builds an `aquiferd` whose verifier accepts certain invalid range proofs (`aquifer-assets`, feature `sabotage`), and
-    /// which can be told to be silent or to lie in signing sessions, where that has not been done by this process.
+    /// which can be told to be silent, to lie or to forge, where that has not been done by this process.
     ///
     /// # Errors
     /// The messages of the compiler, when it does not build.

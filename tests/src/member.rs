@@ -25,7 +25,7 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 const SCRIPT_AFTER_SECONDS: u32 = 10;
 /// The setting for that in `aquiferd.toml`.
 const SCRIPT_AFTER: &str = "script_after_s";
-/// Tells a sabotaged member what it does in signing sessions.
+/// Tells a sabotaged member what it does.
 const SABOTAGE: &str = "AQUIFER_SABOTAGE";
 /// Time for a clean shutdown.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -42,13 +42,15 @@ pub struct Member {
     process: Option<Process>,
 }
 
-/// What a member does in the signing sessions of the treasury key instead of its part.
+/// What a sabotaged member does (`functionary/src/node/sabotage.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// It says nothing.
+    /// It says nothing in the signing sessions of the treasury key.
     Silence,
-    /// It answers with wrong shares, and leads no session itself.
+    /// It answers there with wrong shares, and leads no session itself.
     Lies,
+    /// It sends notices to halt and to resume in the name of the first other member.
+    Forgery,
 }
 
 impl Deed {
@@ -57,6 +59,7 @@ impl Deed {
         match self {
             Self::Silence => "silent-signer",
             Self::Lies => "lying-signer",
+            Self::Forgery => "notice-forger",
         }
     }
 }
@@ -172,7 +175,7 @@ impl Member {
         Ok(())
     }
 
-    /// Makes it do this in signing sessions when it starts again, or its part.
+    /// Makes it do this when it starts again, or what it should.
     pub const fn sabotage(&mut self, deed: Option<Deed>) {
         self.deed = deed;
     }

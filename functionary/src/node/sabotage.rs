@@ -1,17 +1,21 @@
-//! What a sabotaged member does in the signing sessions of the treasury key. Only `aquiferd-sabotaged` has this.
+//! What a sabotaged member does in the signing sessions of the treasury key, and to notices on peg-outs. Only
+//! `aquiferd-sabotaged` has this.
 //!
 //! The member itself is honest, and [`Sabotaged`] stands between it and the network: what it sends is lost or changed on the
 //! way, which is all that others see of a member that is silent or lies. Its votes, its blocks and what it signs with its own
-//! keys pass as they are, so that it is missed in the sessions and nowhere else.
+//! keys pass as they are, so that it is missed there and nowhere else.
 //!
-//! The environment says which, by [`VARIABLE`]. Without it the member's sessions are honest.
+//! The environment says which, by [`VARIABLE`]. Without it the member says what it means.
 
 use std::env;
 use std::sync::Arc;
 
 use aquifer_federation::consensus::BlockId;
 use aquifer_federation::roster::MemberIndex;
+use aquifer_federation::valve::Notice;
 use aquifer_proto::peer::{PeerMessage, SigningAnswer, peer_message::Kind};
+
+use bytes::Bytes;
 
 use crate::chain::Network;
 
@@ -24,7 +28,7 @@ const HIGH_BYTES: usize = 8;
 
 /// The environment asks for something that nobody can do.
 #[derive(Debug, thiserror::Error)]
-#[error("{VARIABLE} is {0:?}; there are `silent-signer` and `lying-signer`")]
+#[error("{VARIABLE} is {0:?}; there are `silent-signer`, `lying-signer` and `notice-forger`")]
 pub struct UnknownDeed(String);
 
 /// What the member does.
@@ -34,6 +38,8 @@ enum Deed {
     Silence,
     /// It answers with wrong shares of signatures, and leads no session of its own, in which it would not hear itself lie.
     Lies,
+    /// Whatever notice to halt or to resume it sends, it sends in the name of another member.
+    Forgery,
 }
 
 impl Deed {
@@ -41,6 +47,7 @@ impl Deed {
         match name {
             "silent-signer" => Ok(Self::Silence),
             "lying-signer" => Ok(Self::Lies),
+            "notice-forger" => Ok(Self::Forgery),
             other => Err(UnknownDeed(other.to_owned())),
         }
     }
@@ -55,6 +62,9 @@ impl Deed {
             | (Self::Lies, Some(Kind::SigningRequest(_))) => None,
             (Self::Lies, Some(Kind::SigningAnswer(answer))) => {
                 Some(PeerMessage { kind: Some(Kind::SigningAnswer(lie(me, answer))) })
+            }
+            (Self::Forgery, Some(Kind::Notice(notice))) => {
+                Some(PeerMessage { kind: Some(Kind::Notice(forge(me, notice))) })
             }
             (_, kind) => Some(PeerMessage { kind }),
         }
@@ -72,6 +82,12 @@ fn lie(me: MemberIndex, answer: SigningAnswer) -> SigningAnswer {
     SigningAnswer { shares: shares.into(), ..answer }
 }
 
+/// The notice in the name of the first other member, whose key has not signed it.
+fn forge(me: MemberIndex, notice: Bytes) -> Bytes {
+    let member = MemberIndex(u16::from(me == MemberIndex(0)));
+    Notice::from_bytes(&notice).map_or(notice, |honest| Notice { member, ..honest }.to_bytes().into())
+}
+
 /// The network of a member, and what becomes of its messages before they get there.
 struct Sabotaged {
     honest: Arc<dyn Network>,
@@ -86,7 +102,7 @@ struct Sabotaged {
 pub(super) fn sabotage(honest: Arc<dyn Network>, me: MemberIndex) -> Result<Arc<dyn Network>, UnknownDeed> {
     let Some(name) = env::var_os(VARIABLE) else { return Ok(honest) };
     let deed = Deed::named(&name.to_string_lossy())?;
-    tracing::warn!(member = %me, ?deed, "sabotaged in signing sessions");
+    tracing::warn!(member = %me, ?deed, "sabotaged");
     Ok(Arc::new(Sabotaged { honest, me, deed }))
 }
 
