@@ -11,6 +11,7 @@ use super::LedgerBackend;
 use super::bind::BindError;
 use super::http::HttpServer;
 use crate::config::InterfacesConfig;
+use crate::index::IndexReader;
 use crate::mempool::Mempool;
 use crate::store::ledger::LedgerReader;
 
@@ -25,6 +26,8 @@ pub struct Sources {
     pub mempool: Arc<Mempool>,
     /// Takes transactions, and knows of the member's health, the peg and the valve.
     pub backend: Arc<dyn LedgerBackend>,
+    /// Histories, spends and assets; `None` where it is switched off.
+    pub index: Option<Arc<IndexReader>>,
 }
 
 /// The interfaces, listening.
