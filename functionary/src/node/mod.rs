@@ -255,6 +255,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     };
     let sources = Sources {
         params,
+        roster: Arc::clone(&roster),
         ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
         backend: Arc::clone(&backend) as Arc<dyn LedgerBackend>,
