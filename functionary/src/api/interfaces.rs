@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aquifer_assets::chain::ChainParams;
+use aquifer_federation::roster::Roster;
 use axum::Router;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::LedgerBackend;
 use super::bind::BindError;
 use super::http::HttpServer;
+use super::web;
 use crate::config::InterfacesConfig;
+use crate::index::IndexReader;
 use crate::mempool::Mempool;
 use crate::store::ledger::LedgerReader;
 
@@ -19,12 +22,16 @@ use crate::store::ledger::LedgerReader;
 pub struct Sources {
     /// The chain.
     pub params: Arc<ChainParams>,
+    /// The members.
+    pub roster: Arc<Roster>,
     /// Final blocks and what follows from them.
     pub ledger: Arc<LedgerReader>,
     /// What waits for a block.
     pub mempool: Arc<Mempool>,
     /// Takes transactions, and knows of the member's health, the peg and the valve.
     pub backend: Arc<dyn LedgerBackend>,
+    /// Histories, spends and assets; `None` where it is switched off.
+    pub index: Option<Arc<IndexReader>>,
 }
 
 /// The interfaces, listening.
@@ -56,7 +63,7 @@ impl Interfaces {
     }
 
     /// Everything that is served over HTTP.
-    fn pages(_sources: &Sources) -> Router {
-        Router::new()
+    fn pages(sources: &Sources) -> Router {
+        web::router(sources.clone())
     }
 }

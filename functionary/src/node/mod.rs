@@ -41,6 +41,7 @@ use crate::config::{Config, ConfigError, VerdictMemory};
 use crate::files::FileError;
 use crate::halt::{HaltDesk, HaltService};
 use crate::identity::{FederationMember, IdentityError, Member};
+use crate::index::Indexing;
 use crate::mempool::keeper::Keeper;
 use crate::mempool::{Mempool, MempoolError, PegoutPolicy};
 use crate::parent::{Parent, ParentConfig, ParentStoreError};
@@ -252,11 +253,21 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         halts: Arc::clone(&halts),
     });
     let backend = Arc::new(backend);
+    let (index, indexing) = if config.file.interfaces.needs_index() {
+        let (path, params, ledger) = (data.database("index"), Arc::clone(&params), Arc::clone(&reader));
+        let (index, indexing) =
+            Indexing::start(path, params, ledger, Arc::clone(&mempool), runtime.clone(), stop.clone())?;
+        (Some(index), Some(indexing))
+    } else {
+        (None, None)
+    };
     let sources = Sources {
         params,
+        roster: Arc::clone(&roster),
         ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
         backend: Arc::clone(&backend) as Arc<dyn LedgerBackend>,
+        index,
     };
     let mut interfaces = interfaces.serve(&sources, &stop);
     let notices = backend.gather_changes(&runtime, stop.clone());
@@ -293,6 +304,10 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     if let Some(feeding) = feeding {
         // It may wait for elementsd as long as a call may take; the member does not.
         drop(tokio::task::spawn_blocking(move || feeding.stop()));
+    }
+    if let Some(indexing) = indexing {
+        // Nothing is lost if it is not waited for, but what it has done is kept.
+        let _ = tokio::task::spawn_blocking(move || indexing.wait()).await;
     }
     driving.stop().await;
     following.stop().await;
