@@ -1,6 +1,7 @@
 //! What others use this member by.
 //!
 //! * `grpc`: our wallets, auditors and the command line.
+//! * `electrum`: Electrum wallets, and wallets of Liquid that speak as they do.
 //! * `http`: the server below everything that speaks HTTP.
 //!
 //! [`LedgerBackend`] is what `grpc` asks of the node. What other software speaks reads the ledger, the index and the mempool
@@ -9,6 +10,7 @@
 
 mod backend;
 mod bind;
+pub mod electrum;
 pub mod grpc;
 pub mod http;
 mod interfaces;
@@ -18,5 +20,5 @@ pub use backend::{
     Issuance, LedgerBackend, MemberPosition, MerkleProof, Oversight, PeerState, Pegout, PegoutState, ProvenTransaction,
     Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
-pub use bind::BindError;
+pub use bind::{BindError, ListenError};
 pub use interfaces::{Interfaces, Sources};
