@@ -8,7 +8,7 @@ use aquifer_wallet::network::Chain;
 use elements::{AssetId, Txid};
 use lwk_common::{DescriptorBlindingKey, Signer as _, Singlesig, singlesig_desc};
 use lwk_signer::SwSigner;
-use lwk_wollet::blocking::BlockchainBackend;
+use lwk_wollet::clients::blocking::BlockchainBackend;
 use lwk_wollet::{Wollet, WolletBuilder, WolletTxBuilder};
 
 use crate::error::HarnessError;
