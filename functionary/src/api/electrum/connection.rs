@@ -1,8 +1,6 @@
 //! One connection: answers lines in their order, and tells of what is watched.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,6 +11,7 @@ use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::Shared;
+use super::callers::Place;
 use super::lines::{Input, MAX_LINE_LEN, Patience, queue, read_lines};
 use super::rpc::{RpcError, answer};
 use super::session::Session;
@@ -45,7 +44,7 @@ impl Drop for Reading {
 
 struct Connection<W> {
     shared: Arc<Shared>,
-    caller: IpAddr,
+    place: Place,
     writer: W,
     /// `Some`, but while a thread for blocking work has it.
     session: Option<Session>,
@@ -53,7 +52,7 @@ struct Connection<W> {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(shared: Arc<Shared>, caller: IpAddr, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+pub(super) async fn serve(shared: Arc<Shared>, place: Place, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
     let (reader, writer) = tokio::io::split(stream);
     let (sender, mut inputs) = queue();
     let has_written = Arc::<AtomicBool>::default();
@@ -64,7 +63,7 @@ pub(super) async fn serve(shared: Arc<Shared>, caller: IpAddr, stream: impl Asyn
     let session = shared.methods.session();
     let mailbox = Arc::clone(&session.mailbox);
     let mut height = shared.hub.height();
-    let mut connection = Connection { shared, caller, writer: Box::pin(writer), session: Some(session), has_written };
+    let mut connection = Connection { shared, place, writer: Box::pin(writer), session: Some(session), has_written };
     let mut lines = Vec::new();
     loop {
         let done = tokio::select! {
@@ -113,7 +112,7 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
             if answered.is_last || self.session.as_ref().is_some_and(|session| session.offences > MAX_OFFENCES) {
                 return Err(Ended);
             }
-            self.charge(answered.cost).await;
+            self.shared.callers.charge(&self.place.caller, answered.cost).await;
         }
         Ok(())
     }
@@ -143,26 +142,6 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
             }
             _ => Err(Ended),
         }
-    }
-
-    /// A caller that has asked for much waits until it may ask for more.
-    async fn charge(&self, cost: u32) {
-        let whole = cost.min(self.shared.burst.get());
-        if let Some(cost) = NonZeroU32::new(whole) {
-            // The bucket is never smaller than this.
-            let _ = self.shared.callers.until_key_n_ready(&caller_key(self.caller), cost).await;
-        }
-    }
-}
-
-/// Who counts as one caller: an address, or, of IPv6, the network that one customer has.
-fn caller_key(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = address.to_bits() & !u128::from(u64::MAX);
-            IpAddr::V6(network.into())
-        }
-        address => address,
     }
 }
 
@@ -202,19 +181,4 @@ fn answer_some(shared: &Shared, session: &mut Session, mut inputs: VecDeque<Inpu
 
 fn line(value: &Value) -> String {
     format!("{value}\n")
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_of_ipv6_is_one_caller() {
-        let key = |address: &str| caller_key(address.parse().unwrap()).to_string();
-        assert_eq!(key("203.0.113.7"), "203.0.113.7");
-        assert_eq!(key("::ffff:203.0.113.7"), "203.0.113.7");
-        assert_eq!(key("2001:db8:1:2:3:4:5:6"), key("2001:db8:1:2::1"));
-        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
-    }
 }

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::index::{IndexReader, ScriptHash};
+use crate::index::{IndexChange, IndexReader, ScriptHash};
 
 /// Most subscriptions of one connection.
 pub(super) const MAX_SUBSCRIPTIONS: usize = 10_000;
@@ -104,9 +104,13 @@ impl Hub {
         }
     }
 
-    /// Hands on the changes of the index until `stop` is cancelled.
-    pub(super) async fn run(&self, index: &IndexReader, stop: &CancellationToken) {
-        let mut changes = index.changes();
+    /// Hands on the changes of the index until `stop` is cancelled; those since `changes` began.
+    pub(super) async fn run(
+        &self,
+        index: &IndexReader,
+        mut changes: broadcast::Receiver<Arc<IndexChange>>,
+        stop: &CancellationToken,
+    ) {
         loop {
             let change = tokio::select! {
                 change = changes.recv() => change,

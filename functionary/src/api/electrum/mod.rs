@@ -8,6 +8,7 @@
 //! for an answer, subscriptions, work at a time, and requests of one caller, who waits when it asks for too much. A client
 //! that does not read what it is sent loses its connection, and one that goes on sending what is no request.
 
+mod callers;
 mod chain;
 mod connection;
 mod fees;
@@ -20,13 +21,11 @@ mod session;
 mod shape;
 mod version;
 
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -35,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use super::Sources;
 use super::bind::{ListenError, bind};
 use crate::peers::{Socket, TlsIdentity, accept, open_server};
+use callers::{Caller, Callers};
 use hub::Hub;
 use lines::MAX_LONG_LINES;
 use methods::Methods;
@@ -43,9 +43,6 @@ use methods::Methods;
 const MAX_CONNECTIONS: usize = 2_048;
 /// Connections that are answered at the same time.
 const MAX_WORK: usize = 8;
-/// Requests of one caller: at once, and then in a second. A wallet of some thousand transactions asks for all of them.
-const BURST: NonZeroU32 = NonZeroU32::new(20_000).unwrap();
-const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// How often callers are forgotten who have not asked for a while.
@@ -57,8 +54,7 @@ struct Shared {
     hub: Arc<Hub>,
     long_lines: Arc<Semaphore>,
     work: Arc<Semaphore>,
-    callers: DefaultKeyedRateLimiter<IpAddr>,
-    burst: NonZeroU32,
+    callers: Arc<Callers>,
 }
 
 /// How connections begin.
@@ -106,25 +102,24 @@ impl ElectrumServer {
             return;
         }
         let hub = Arc::new(Hub::new());
-        let index = sources.index.clone();
+        let index = sources.index.clone().map(|index| (index.changes(), index));
         let shared = Arc::new(Shared {
             methods: Methods::new(sources, Arc::clone(&hub)),
             hub,
             long_lines: Arc::new(Semaphore::new(MAX_LONG_LINES)),
             work: Arc::new(Semaphore::new(MAX_WORK)),
-            callers: RateLimiter::keyed(Quota::per_second(REQUESTS_PER_SECOND).allow_burst(BURST)),
-            burst: BURST,
+            callers: Arc::new(Callers::new()),
         });
         let telling = async {
             match index {
-                Some(index) => shared.hub.run(&index, &stop).await,
+                Some((changes, index)) => shared.hub.run(&index, changes, &stop).await,
                 None => stop.cancelled().await,
             }
         };
         let forgetting = async {
             loop {
                 tokio::time::sleep(FORGET_INTERVAL).await;
-                shared.callers.retain_recent();
+                shared.callers.forget();
             }
         };
         let accepting = self
@@ -165,13 +160,13 @@ async fn accept_all(listener: TcpListener, transport: Transport, shared: Arc<Sha
 }
 
 async fn serve(shared: Arc<Shared>, tls: Option<TlsAcceptor>, socket: Socket) {
-    let caller = socket.remote().ip();
+    let Some(place) = shared.callers.connect(Caller::of(socket.remote().ip())) else { return };
     match tls {
-        None => connection::serve(shared, caller, socket).await,
+        None => connection::serve(shared, place, socket).await,
         Some(tls) => {
             // A handshake that fails concerns nobody but its client.
             if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(socket)).await {
-                connection::serve(shared, caller, stream).await;
+                connection::serve(shared, place, stream).await;
             }
         }
     }
