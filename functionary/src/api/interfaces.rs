@@ -9,12 +9,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::LedgerBackend;
-use super::bind::BindError;
+use super::bind::ListenError;
+use super::electrum::ElectrumServer;
 use super::http::HttpServer;
 use super::web;
 use crate::config::InterfacesConfig;
 use crate::index::IndexReader;
 use crate::mempool::Mempool;
+use crate::peers::TlsIdentity;
 use crate::store::ledger::LedgerReader;
 
 /// What the interfaces read and whom they hand transactions to. Cheap to clone.
@@ -37,19 +39,21 @@ pub struct Sources {
 /// The interfaces, listening.
 pub struct Interfaces {
     http: Option<HttpServer>,
+    electrum: ElectrumServer,
 }
 
 impl Interfaces {
-    /// Takes the addresses of those that the configuration names.
+    /// Takes the addresses of those that the configuration names. With TLS, `identity` is shown.
     ///
     /// # Errors
-    /// [`BindError`] for the first that is not to be had.
-    pub async fn bind(config: &InterfacesConfig) -> Result<Self, BindError> {
+    /// [`ListenError`] for the first that is not to be had.
+    pub async fn bind(config: &InterfacesConfig, identity: &TlsIdentity) -> Result<Self, ListenError> {
         let http = match config.http {
             Some(address) => Some(HttpServer::bind("explorers and Esplora clients", address).await?),
             None => None,
         };
-        Ok(Self { http })
+        let electrum = ElectrumServer::bind(config.electrum, config.electrum_tls, identity).await?;
+        Ok(Self { http, electrum })
     }
 
     /// Serves until `stop` is cancelled. An interface that fails does not stop the member.
@@ -59,6 +63,10 @@ impl Interfaces {
             tracing::info!(address = %http.address(), "HTTP");
             serving.spawn(http.serve(Self::pages(sources), stop.clone()));
         }
+        for address in self.electrum.addresses() {
+            tracing::info!(%address, "Electrum");
+        }
+        serving.spawn(self.electrum.serve(sources.clone(), stop.clone()));
         serving
     }
 

@@ -1,6 +1,7 @@
 //! What others use this member by.
 //!
 //! * `grpc`: our wallets, auditors and the command line.
+//! * `electrum`: Electrum wallets, and wallets of Liquid that speak as they do.
 //! * `http`: the server below everything that speaks HTTP.
 //! * `web`: pages for people.
 //!
@@ -10,6 +11,7 @@
 
 mod backend;
 mod bind;
+pub mod electrum;
 pub mod grpc;
 pub mod http;
 mod interfaces;
@@ -20,5 +22,5 @@ pub use backend::{
     Issuance, LedgerBackend, MemberPosition, MerkleProof, Oversight, PeerState, Pegout, PegoutState, ProvenTransaction,
     Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
-pub use bind::BindError;
+pub use bind::{BindError, ListenError};
 pub use interfaces::{Interfaces, Sources};

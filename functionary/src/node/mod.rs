@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::oversight::Oversight;
 use crate::api::grpc::{Api, ApiError};
-use crate::api::{BindError, Interfaces, LedgerBackend, Sources};
+use crate::api::{BindError, Interfaces, LedgerBackend, ListenError, Sources};
 use crate::ceremony::CeremonyArchive;
 use crate::chain::judge::Judge;
 use crate::chain::parent::ParentChain;
@@ -89,6 +89,9 @@ pub enum NodeError {
     /// An address to listen on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The interfaces for other software.
+    #[error(transparent)]
+    Interfaces(#[from] ListenError),
     /// The chain stopped.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -172,7 +175,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     )
     .await?;
     let api = Api::bind(config.file.api.listen).await?;
-    let interfaces = Interfaces::bind(&config.file.interfaces).await?;
+    let interfaces = Interfaces::bind(&config.file.interfaces, &member.tls).await?;
     let peers = running.peers.clone();
     let network: Arc<dyn Network> = Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
     #[cfg(feature = "sabotage")]

@@ -153,6 +153,16 @@ impl Snapshot<'_> {
         })
     }
 
+    /// The time of a final block, in seconds since 1970.
+    pub fn time(&self, height: u32) -> Result<Option<u32>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT time FROM blocks WHERE height = ?1")?
+                .query_row([height], |row| row.get(0))
+                .optional()
+        })
+    }
+
     /// Ids of a block's transactions, in order.
     pub fn txids(&self, height: u32) -> Result<Vec<Txid>, StoreError> {
         self.query(|connection| {
