@@ -546,8 +546,16 @@ impl LedgerApi for Api {
         Err(Status::unimplemented("not here"))
     }
 
-    async fn get_asset(&self, _: Request<proto::GetAssetRequest>) -> Result<Response<proto::AssetInfo>, Status> {
-        Err(Status::not_found("unknown asset"))
+    async fn get_asset(&self, request: Request<proto::GetAssetRequest>) -> Result<Response<proto::AssetInfo>, Status> {
+        let asset = request.into_inner().asset;
+        let world = self.0.lock().unwrap();
+        let issues = |tx: &&Transaction| {
+            let mut issued = tx.input.iter().filter(|input| input.has_issuance());
+            issued.any(|input| input.issuance_ids().0.to_byte_array()[..] == asset[..])
+        };
+        let issue = world.all().map(|(tx, ..)| tx).find(issues).ok_or_else(|| Status::not_found("unknown asset"))?;
+        let issuance_txid = issue.txid().to_byte_array().to_vec().into();
+        Ok(Response::new(proto::AssetInfo { asset, issuance_txid, ..Default::default() }))
     }
 
     async fn get_supply(&self, _: Request<proto::GetSupplyRequest>) -> Result<Response<proto::Supply>, Status> {

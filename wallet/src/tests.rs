@@ -114,12 +114,25 @@ fn an_asset_is_issued_reissued_paid_and_burned() {
     let mut alice = User::funded(&network, 100_000);
     let mut bob = User::new(&network, OTHER_WORDS);
     alice.confirmed(btc);
-    let description = Description::new("Gold".into(), "GLD".into(), 2, Some("example.com".into())).unwrap();
-    let request = IssueRequest { amount: 100_000, tokens: 1, description };
-    let issued = assets::issue(&alice.wallet, &alice.ledger, &alice.keys, &request, rate(), WAIT).unwrap();
-    let (gold, token) = (issued.record.asset, issued.record.token);
-    assert!(issued.record.contract.is_some());
-    assert_eq!(alice.wallet.db().assets().unwrap(), vec![issued.record]);
+    let description = Description::new("Gold".into(), "GLD".into(), 2).unwrap();
+    let contract = description.contract("example.com", &alice.keys.issuer_key().unwrap()).unwrap();
+    let request = IssueRequest { amount: 100_000, tokens: 1, description, contract: Some(contract.clone()) };
+    let gold = assets::prepare(&alice.wallet, &alice.keys, &request, rate()).unwrap().record.asset;
+    // Another run, once the domain stands by it.
+    let prepared = assets::prepared(&alice.wallet, gold).unwrap();
+    assert_eq!(prepared.amounts(), (Some(100_000), Some(1)));
+    let issued = assets::hand_in(&alice.wallet, &alice.ledger, prepared, WAIT).unwrap();
+    let token = issued.record.token;
+    assert!(matches!(assets::prepared(&alice.wallet, gold), Err(AssetError::NotPrepared(asset)) if asset == gold));
+    assert_eq!(alice.wallet.db().assets().unwrap(), vec![issued.record.clone()]);
+
+    // Whoever has the contract knows the name, and nobody can call it otherwise.
+    assert_eq!(assets::learn(&bob.wallet, &bob.ledger, gold, &contract).unwrap(), issued.record);
+    let silver = Description::new("Silver".into(), "SLV".into(), 2).unwrap();
+    let other = silver.contract("example.com", &alice.keys.issuer_key().unwrap()).unwrap();
+    let refused = assets::learn(&bob.wallet, &bob.ledger, gold, &other).unwrap_err();
+    assert!(matches!(refused, AssetError::OtherContract(asset) if asset == gold), "{refused}");
+    assert_eq!(bob.wallet.db().assets().unwrap(), vec![issued.record]);
     assert_eq!((alice.confirmed(gold), alice.confirmed(token)), (100_000, 1));
 
     assets::reissue(&alice.wallet, &alice.ledger, &alice.keys, gold, 50_000, rate(), WAIT).unwrap();

@@ -10,6 +10,7 @@ mod dismiss;
 mod elements_conf;
 mod halt;
 mod init;
+mod manual;
 mod repair;
 mod restore;
 mod roster;
@@ -73,6 +74,8 @@ enum Command {
     #[command(name = "dismiss-objection")]
     DismissObjection(dismiss::Arguments),
     ElementsConf(elements_conf::Arguments),
+    Completions(manual::CompletionsArguments),
+    Man(manual::ManArguments),
 }
 
 /// A command has failed. The text says what to do next.
@@ -178,6 +181,8 @@ impl Arguments {
             Command::Resume(arguments) => arguments.run(&load()?),
             Command::DismissObjection(arguments) => arguments.run(&load()?),
             Command::ElementsConf(arguments) => arguments.run(load),
+            Command::Completions(arguments) => Ok(arguments.run()),
+            Command::Man(arguments) => arguments.run(),
         }
     }
 }

@@ -35,13 +35,11 @@ pub struct Description {
     pub ticker: String,
     /// Decimals.
     pub precision: u8,
-    /// The issuer's domain; with it the description becomes a contract.
-    pub domain: Option<String>,
 }
 
 impl Description {
     /// Checks the description.
-    pub fn new(name: String, ticker: String, precision: u8, domain: Option<String>) -> Result<Self, DescriptionError> {
+    pub fn new(name: String, ticker: String, precision: u8) -> Result<Self, DescriptionError> {
         if precision > MAX_PRECISION {
             return Err(DescriptionError::Precision(precision));
         }
@@ -52,12 +50,16 @@ impl Description {
         if name.is_empty() || name.len() > 255 || !name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
             return Err(DescriptionError::Name(name));
         }
-        Ok(Self { name, ticker, precision, domain })
+        Ok(Self { name, ticker, precision })
     }
 
-    /// The contract, where there is a domain.
-    pub fn contract(&self, issuer: &PublicKey) -> Result<Option<Contract>, DescriptionError> {
-        let Some(domain) = &self.domain else { return Ok(None) };
+    /// What a contract says.
+    pub fn of_contract(contract: &Contract) -> Self {
+        Self { name: contract.name().to_owned(), ticker: contract.ticker().to_owned(), precision: contract.precision() }
+    }
+
+    /// The contract that binds it, with a domain and a key of the issuer, into an asset's id.
+    pub fn contract(&self, domain: &str, issuer: &PublicKey) -> Result<Contract, DescriptionError> {
         let value = serde_json::json!({
             "entity": { "domain": domain },
             "issuer_pubkey": hex::encode(issuer.serialize()),
@@ -68,7 +70,20 @@ impl Description {
         });
         let contract = Contract::from_value(&value).map_err(|error| DescriptionError::Contract(error.to_string()))?;
         contract.validate().map_err(|error| DescriptionError::Contract(error.to_string()))?;
-        Ok(Some(contract))
+        Ok(contract)
+    }
+}
+
+/// Reads a contract as the registry has it. Fields that it does not know would get lost and change the id, so they are refused.
+pub fn parse_contract(text: &str) -> Result<Contract, DescriptionError> {
+    let invalid = |error: &dyn std::fmt::Display| DescriptionError::Contract(error.to_string());
+    let contract: Contract = text.parse().map_err(|error| invalid(&error))?;
+    let given: serde_json::Value = serde_json::from_str(text).map_err(|error| invalid(&error))?;
+    let understood = serde_json::to_value(&contract).map_err(|error| invalid(&error))?;
+    if given == understood {
+        Ok(contract)
+    } else {
+        Err(DescriptionError::Contract(format!("of all that it says, only this is understood: {understood}")))
     }
 }
 
@@ -82,7 +97,7 @@ mod tests {
 
     #[test]
     fn descriptions_are_checked() {
-        let make = |name: &str, ticker: &str, precision| Description::new(name.into(), ticker.into(), precision, None);
+        let make = |name: &str, ticker: &str, precision| Description::new(name.into(), ticker.into(), precision);
         assert!(make("Gold", "GLD", 2).is_ok());
         assert!(matches!(make("Gold", "GLD", 9), Err(DescriptionError::Precision(9))));
         assert!(matches!(make("Gold", "GL", 2), Err(DescriptionError::Ticker(_))));
@@ -92,14 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_makes_a_contract() {
+    fn a_contract_says_the_same_once_it_is_written_and_read() {
         let issuer = SecretKey::from_slice(&[1; 32]).unwrap().public_key(SECP256K1);
-        let with = |domain: Option<&str>| {
-            Description::new("Gold".into(), "GLD".into(), 2, domain.map(str::to_owned)).unwrap().contract(&issuer)
-        };
-        assert!(with(None).unwrap().is_none());
-        let contract = with(Some("example.com")).unwrap().unwrap();
-        assert_eq!((contract.ticker(), contract.precision()), ("GLD", 2));
-        assert!(matches!(with(Some("no domain")), Err(DescriptionError::Contract(_))));
+        let gold = Description::new("Gold".into(), "GLD".into(), 2).unwrap();
+        assert!(matches!(gold.contract("no domain", &issuer), Err(DescriptionError::Contract(_))));
+        let contract = gold.contract("example.com", &issuer).unwrap();
+        let text = serde_json::to_string(&contract).unwrap();
+        assert_eq!(parse_contract(&text).unwrap(), contract);
+        assert_eq!(Description::of_contract(&contract), gold);
+        let more = text.replacen('{', "{\"collection\":\"coins\",", 1);
+        assert!(matches!(parse_contract(&more), Err(DescriptionError::Contract(_))), "its id would be another one");
     }
 }

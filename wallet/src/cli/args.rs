@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::keystore::ScriptType;
 
@@ -88,6 +89,18 @@ pub enum Command {
     /// Show a final block, verified
     #[command(after_help = "Example:\n  aquifer block 12")]
     Block(BlockOptions),
+    /// Print the script with which a shell completes commands and options
+    #[command(after_help = "Example:\n  aquifer completions bash > ~/.local/share/bash-completion/completions/aquifer")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write manual pages, one for each command
+    #[command(after_help = "Example:\n  aquifer man ~/.local/share/man/man1")]
+    Man {
+        /// The folder for the pages; made if there is none
+        folder: PathBuf,
+    },
 }
 
 /// About wallets.
@@ -257,10 +270,21 @@ pub struct TxOptions {
 /// About assets.
 #[derive(Debug, Subcommand)]
 pub enum AssetCommand {
+    /// Write the contract of an asset: its name, ticker and decimals, bound to a domain and a key of this wallet
+    #[command(after_help = "Example:\n  aquifer asset contract --ticker GLD --name Gold --precision 2 \
+                            --domain example.com > gold.json")]
+    Contract(ContractOptions),
+    /// Take name, ticker and decimals of an asset from its contract, after checking that the asset's id commits to it
+    #[command(after_help = "Example:\n  aquifer asset learn 6f1d… --contract gold.json")]
+    Learn(LearnOptions),
     /// Issue a new asset
+    ///
+    /// With a contract, the asset is issued once the domain stands by it: the first run builds and signs the issue and says
+    /// which line to put where on the domain's web server; the second, with --prepared, looks at it and issues.
     #[command(
         after_help = "Examples:\n  aquifer asset issue 1000 --ticker GLD --name Gold --precision 2 --tokens 1\n  \
-                            aquifer asset issue 1000 --ticker GLD --name Gold --domain example.com"
+                            aquifer asset issue 1000 --contract gold.json --tokens 1\n  \
+                            aquifer asset issue --prepared 6f1d…"
     )]
     Issue(IssueOptions),
     /// Issue more of an asset; the wallet must hold a reissuance token of it
@@ -274,11 +298,9 @@ pub enum AssetCommand {
     List,
 }
 
-/// Options of `asset issue`.
+/// Options of `asset contract`.
 #[derive(Debug, Args)]
-pub struct IssueOptions {
-    /// Amount, with the decimals of --precision
-    pub amount: String,
+pub struct ContractOptions {
     /// Short name, 3 to 24 letters, digits, `.` and `-`
     #[arg(long)]
     pub ticker: String,
@@ -288,12 +310,51 @@ pub struct IssueOptions {
     /// Decimals, 0 to 8
     #[arg(long, default_value_t = 0)]
     pub precision: u8,
+    /// The issuer's domain
+    #[arg(long)]
+    pub domain: String,
+}
+
+/// Options of `asset learn`.
+#[derive(Debug, Args)]
+pub struct LearnOptions {
+    /// The asset's id
+    pub asset: elements::AssetId,
+    /// Its contract
+    #[arg(long, value_name = "FILE")]
+    pub contract: PathBuf,
+}
+
+/// Options of `asset issue`.
+#[derive(Debug, Args)]
+pub struct IssueOptions {
+    /// Amount, with the decimals of --precision or of the contract
+    #[arg(required_unless_present = "prepared")]
+    pub amount: Option<String>,
+    /// Short name, 3 to 24 letters, digits, `.` and `-`
+    #[arg(long, required_unless_present_any = ["contract", "prepared"])]
+    pub ticker: Option<String>,
+    /// Name for people [default: the ticker]
+    #[arg(long, requires = "ticker")]
+    pub name: Option<String>,
+    /// Decimals, 0 to 8
+    #[arg(long, default_value_t = 0, requires = "ticker")]
+    pub precision: u8,
+    /// The issuer's domain: binds ticker, name and precision into the asset's id, as `asset contract` does
+    #[arg(long, requires = "ticker")]
+    pub domain: Option<String>,
+    /// A contract, as `asset contract` writes it, instead of --ticker
+    #[arg(long, value_name = "FILE", conflicts_with = "ticker")]
+    pub contract: Option<PathBuf>,
+    /// Issue what an earlier run has prepared
+    #[arg(long, value_name = "ASSET", conflicts_with_all = ["amount", "ticker", "contract", "tokens"])]
+    pub prepared: Option<elements::AssetId>,
+    /// Issue although the domain does not stand by the asset (yet): registries will not show its name
+    #[arg(long)]
+    pub no_domain_proof: bool,
     /// Reissuance tokens: whoever holds one can issue more
     #[arg(long, default_value_t = 0)]
     pub tokens: u64,
-    /// The issuer's domain: binds ticker, name and precision into the asset's id
-    #[arg(long)]
-    pub domain: Option<String>,
     /// How to hand it in
     #[command(flatten)]
     pub spend: SpendOptions,

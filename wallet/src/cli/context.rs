@@ -88,6 +88,13 @@ impl Context {
         Ok(session.folder.unlock(&passphrase, session.wallet.chain())?)
     }
 
+    /// Unlocks the wallet without asking a server.
+    pub(super) fn unlock(&self) -> Result<Keys, CliError> {
+        let folder = self.home.wallet(&self.wallet_name()?)?;
+        let passphrase = self.passphrase("passphrase: ")?;
+        Ok(folder.unlock(&passphrase, &self.chain()?)?)
+    }
+
     /// The fee rate asked for, or the server's.
     pub(super) fn fee_rate(&self, session: &Session, asked: Option<u64>) -> Result<FeeRate, CliError> {
         Ok(match asked {

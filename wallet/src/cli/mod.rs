@@ -7,6 +7,7 @@ mod args;
 mod asset;
 mod chain;
 mod context;
+mod manual;
 mod names;
 mod pay;
 mod peg;
@@ -156,6 +157,8 @@ fn run(context: &Context, command: args::Command) -> Result<Report, CliError> {
         Command::Pegout(options) => peg::pegout(context, &options),
         Command::Federation(args::FederationCommand::Info) => chain::info(context),
         Command::Block(options) => chain::block(context, &options),
+        Command::Completions { shell } => Ok(manual::completions(shell)),
+        Command::Man { folder } => manual::man(&folder),
     }
 }
 

@@ -78,9 +78,15 @@ impl Names {
         Ok(amount::parse(text, self.precision(asset))?)
     }
 
-    /// An amount with the name of its asset.
+    /// Whether the wallet has a name for an asset.
+    fn is_known(&self, asset: &AssetId) -> bool {
+        *asset == self.pegged || self.records.iter().any(|record| record.asset == *asset || record.token == *asset)
+    }
+
+    /// An amount with the name of its asset; where that is unknown, so are its decimals.
     pub(super) fn show(&self, asset: &AssetId, raw: u64) -> String {
-        format!("{} {}", amount::format(raw, self.precision(asset)), self.label(asset))
+        let unit = if self.is_known(asset) { "" } else { "units of the unknown asset " };
+        format!("{} {unit}{}", amount::format(raw, self.precision(asset)), self.label(asset))
     }
 
     /// An amount of the pegged asset with its name.
@@ -100,6 +106,7 @@ impl Names {
             "label": self.label(asset),
             "precision": self.precision(asset),
             "pegged": *asset == self.pegged,
+            "known": self.is_known(asset),
         })
     }
 
@@ -147,6 +154,7 @@ mod tests {
         assert!(matches!(names.resolve(Some("tin")), Err(CliError::Usage(_))));
         assert_eq!(names.show(&id(2), 150), "1.50 GLD");
         assert_eq!(names.show(&id(3), 1), "1 GLD-token");
+        assert_eq!(names.show(&id(9), 150), format!("150 units of the unknown asset {}", id(9)));
         assert_eq!(names.show(&id(1), 1), "0.00000001 BTC");
         assert_eq!(names.parse(&id(2), "1.5").unwrap(), 150);
     }

@@ -84,7 +84,7 @@ fn a_day_with_the_program() {
     assert_eq!(terminal.json(&format!("tx {}", text(&sent["txid"])))["height"], sent["height"]);
 
     let issued = terminal.json("asset issue 10.00 --ticker GLD --name Gold --precision 2 --tokens 1");
-    assert_eq!(issued["amount_sat"], 1_000);
+    assert_eq!((&issued["amount_sat"], &issued["tokens"]), (&1_000.into(), &1.into()));
     terminal.json("asset reissue GLD 2.50");
     terminal.json("asset burn Gold 0.50");
     terminal.json(&format!("send {bob} 1 --asset {}", text(&issued["asset"])));
@@ -95,6 +95,19 @@ fn a_day_with_the_program() {
     let kinds: Vec<String> =
         history["transactions"].as_array().unwrap().iter().map(|entry| text(&entry["kind"])).collect();
     assert_eq!(kinds, ["outgoing", "burn", "reissuance"]);
+
+    // Nobody can have this domain, so nothing is issued before it is told to do without.
+    let contract = terminal.json("asset contract --ticker SLV --name Silver --precision 2 --domain aquifer.invalid");
+    let path = terminal.folder.path().join("silver.json");
+    std::fs::write(&path, contract["contract"].to_string()).unwrap();
+    let prepared = terminal.json(&format!("asset issue 5 --contract {}", path.display()));
+    assert_eq!((&prepared["issued"], &prepared["ticker"]), (&false.into(), &"SLV".into()));
+    let silver = text(&prepared["asset"]);
+    assert!(text(&prepared["domain_proof"]["statement"]).ends_with(&silver));
+    let issued = terminal.json(&format!("asset issue --prepared {silver} --no-domain-proof"));
+    assert_eq!((&issued["issued"], &issued["amount_sat"]), (&true.into(), &500.into()));
+    let learned = terminal.json(&format!("asset learn {silver} --contract {} --wallet bob", path.display()));
+    assert_eq!(learned["ticker"], "SLV");
 
     let pegin = terminal.json("pegin --no-wait");
     assert!(text(&pegin["address"]).starts_with('2'), "P2SH-P2WSH in epoch 0");

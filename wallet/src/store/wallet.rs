@@ -5,13 +5,15 @@
 
 use std::path::Path;
 
-use elements::{AssetId, Script, Txid};
+use elements::encode::{deserialize, serialize};
+use elements::{AssetId, Script, Transaction, Txid};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Database, Durability, StoreError};
 use crate::peg::pegin::{Deposit, DepositStage, PeginAddress};
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE lwk (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT;
     CREATE TABLE assets (
@@ -42,7 +44,14 @@ const MIGRATIONS: &[&str] = &["
         claim_height INTEGER,
         PRIMARY KEY (parent_txid, vout)
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE prepared_issues (
+        asset TEXT PRIMARY KEY REFERENCES assets (asset),
+        raw BLOB NOT NULL
+    ) STRICT;
+",
+];
 
 pub(super) fn open_database(path: &Path) -> Result<Database, StoreError> {
     Database::open(path, Durability::Full, MIGRATIONS)
@@ -117,6 +126,41 @@ impl WalletDb {
                     record.contract
                 ],
             )
+            .map(|_| ())
+            .map_err(|error| self.0.wrap(error))
+    }
+
+    /// Writes down an issue that is signed and not handed in, with the asset that it makes.
+    pub fn put_prepared_issue(&self, record: &AssetRecord, transaction: &Transaction) -> Result<(), StoreError> {
+        self.put_asset(record)?;
+        self.0
+            .connection
+            .execute(
+                "INSERT OR REPLACE INTO prepared_issues (asset, raw) VALUES (?1, ?2)",
+                params![record.asset.to_string(), serialize(transaction)],
+            )
+            .map(|_| ())
+            .map_err(|error| self.0.wrap(error))
+    }
+
+    /// The prepared issue of an asset.
+    pub fn prepared_issue(&self, asset: &AssetId) -> Result<Option<Transaction>, StoreError> {
+        let sql = "SELECT raw FROM prepared_issues WHERE asset = ?1";
+        let raw: Option<Vec<u8>> = self
+            .0
+            .connection
+            .query_row(sql, [asset.to_string()], |row| row.get(0))
+            .optional()
+            .map_err(|error| self.0.wrap(error))?;
+        raw.map(|raw| deserialize(&raw).map_err(|error| self.0.damaged(format!("a prepared issue: {error}"))))
+            .transpose()
+    }
+
+    /// Drops the prepared issue of an asset; what is known of the asset stays.
+    pub fn forget_prepared_issue(&self, asset: &AssetId) -> Result<(), StoreError> {
+        self.0
+            .connection
+            .execute("DELETE FROM prepared_issues WHERE asset = ?1", [asset.to_string()])
             .map(|_| ())
             .map_err(|error| self.0.wrap(error))
     }
