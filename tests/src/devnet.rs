@@ -51,6 +51,17 @@ pub struct DevnetOptions {
     pub members: usize,
     /// Whose verifier accepts money from nothing.
     pub sabotaged: Sabotaged,
+    /// Whom members serve.
+    pub served: Served,
+}
+
+/// Whom members serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Wallets and auditors of the project.
+    Ours,
+    /// Other software as well: every interface of every member is on.
+    Everybody,
 }
 
 /// Who runs a program whose verifier is defective on purpose (`aquifer-assets`, feature `sabotage`).
@@ -66,7 +77,7 @@ pub enum Sabotaged {
 
 impl Default for DevnetOptions {
     fn default() -> Self {
-        Self { members: 4, sabotaged: Sabotaged::Nobody }
+        Self { members: 4, sabotaged: Sabotaged::Nobody, served: Served::Ours }
     }
 }
 
@@ -168,7 +179,7 @@ impl Devnet {
             folder: Some(folder),
         };
 
-        match devnet.found(options.members, progress) {
+        match devnet.found(options, progress) {
             Ok(()) => Ok(devnet),
             Err(error) => {
                 devnet.keep_unless_interrupted();
@@ -177,9 +188,12 @@ impl Devnet {
         }
     }
 
-    fn found(&mut self, members: usize, progress: &mut impl FnMut(StartStep)) -> Result<(), HarnessError> {
+    fn found(&mut self, options: DevnetOptions, progress: &mut impl FnMut(StartStep)) -> Result<(), HarnessError> {
         progress(StartStep::Cards);
-        let roster = self.make_roster(members)?;
+        let roster = self.make_roster(options.members)?;
+        if options.served == Served::Everybody {
+            self.members.iter_mut().try_for_each(Member::serve_others)?;
+        }
         progress(StartStep::Ceremony);
         self.hold_ceremony(&roster)?;
         progress(StartStep::Members);

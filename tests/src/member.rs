@@ -13,6 +13,7 @@ use crate::auditor::Auditor;
 use crate::bitcoind::Bitcoind;
 use crate::elementsd::Elementsd;
 use crate::error::HarnessError;
+use crate::interfaces::Interfaces;
 use crate::json::Printed;
 use crate::ports::ReservedPort;
 use crate::process::{self, Process};
@@ -33,6 +34,7 @@ pub struct Member {
     log: PathBuf,
     aquiferd: PathBuf,
     api_address: String,
+    interfaces: Option<Interfaces>,
     process: Option<Process>,
 }
 
@@ -67,6 +69,7 @@ impl Member {
             log: base.join(format!("{name}.log")),
             aquiferd: aquiferd.to_owned(),
             api_address: api.clone(),
+            interfaces: None,
             process: None,
         };
         let mut command = member.command("init");
@@ -103,6 +106,34 @@ impl Member {
     /// Where wallets reach it.
     pub fn api_address(&self) -> &str {
         &self.api_address
+    }
+
+    /// Has it serve other software, from its next start on.
+    ///
+    /// # Errors
+    /// When no port is free or its configuration cannot be written.
+    pub fn serve_others(&mut self) -> Result<(), HarnessError> {
+        let interfaces = Interfaces::find()?;
+        self.configure(&interfaces.section())?;
+        self.interfaces = Some(interfaces);
+        Ok(())
+    }
+
+    /// Where it serves other software.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn interfaces(&self) -> Result<Interfaces, HarnessError> {
+        self.interfaces.ok_or_else(|| HarnessError::Story(format!("{} has no interfaces", self.name)))
+    }
+
+    /// The number of its process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn process_id(&self) -> Result<u32, HarnessError> {
+        let process = self.process.as_ref().map(Process::id);
+        process.ok_or_else(|| HarnessError::Story(format!("{} does not run", self.name)))
     }
 
     /// The card that goes to the other operators.

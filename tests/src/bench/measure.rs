@@ -108,7 +108,12 @@ pub mod memory {
 
     /// The memory that this process has resident now, in bytes. `None` where the system does not tell.
     pub fn resident_bytes() -> Option<u64> {
-        field(std::process::id(), "VmRSS:")
+        resident_bytes_of(std::process::id())
+    }
+
+    /// The same of another process.
+    pub fn resident_bytes_of(process: u32) -> Option<u64> {
+        field(process, "VmRSS:")
     }
 
     fn field(process: u32, name: &str) -> Option<u64> {

@@ -3,6 +3,7 @@
 use super::story::Cast;
 use crate::devnet::Devnet;
 use crate::error::HarnessError;
+use crate::interfaces::Interfaces;
 
 /// The text that is shown at the end.
 pub(super) fn text(devnet: &Devnet, cast: &Cast) -> Result<String, HarnessError> {
@@ -40,6 +41,19 @@ pub(super) fn text(devnet: &Devnet, cast: &Cast) -> Result<String, HarnessError>
         let folder = member.folder().display().to_string();
         format!("  aquiferd --data-dir {} status", quoted(&folder))
     }));
+    if let Some(member) = devnet.members().first() {
+        let Interfaces { http, electrum, electrum_tls, jsonrpc, p2p } = member.interfaces()?;
+        let cookie = quoted(&member.folder().join(".cookie").display().to_string());
+        lines.extend([
+            String::new(),
+            format!("Other software finds {} at", member.name()),
+            format!("  http://{http}/           explorer, peg audit, the operator's page"),
+            format!("  http://{http}/api        Esplora and Waterfalls"),
+            format!("  tcp://{electrum}            Electrum; with TLS: ssl://{electrum_tls}"),
+            format!("  http://{jsonrpc}/           JSON-RPC: elements-cli -rpcport={} -rpccookiefile={cookie} getblockchaininfo", jsonrpc.port()),
+            format!("  {p2p}                  elementsd: aquiferd elements-conf, and connect={p2p}"),
+        ]);
+    }
     let logs = devnet.folder()?.join("*.log");
     lines.push(String::new());
     lines.push(format!("Logs: {}", logs.display()));

@@ -17,7 +17,7 @@ pub use summary::Summary;
 use summary::{CostComparison, btc};
 pub use teller::{Stage, Teller};
 
-use crate::devnet::{Devnet, DevnetOptions, StartStep};
+use crate::devnet::{Devnet, DevnetOptions, Sabotaged, Served, StartStep};
 use crate::error::HarnessError;
 use crate::interrupt;
 
@@ -26,6 +26,9 @@ const PARENT_BLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// Time for a member to reach the height of the others.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The devnet of the demo.
+const DEVNET: DevnetOptions = DevnetOptions { members: 4, sabotaged: Sabotaged::Nobody, served: Served::Everybody };
 
 /// What happens after the story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +50,7 @@ pub fn run(
 ) -> Result<(), HarnessError> {
     let begin = Instant::now();
     teller.chapter("A federation");
-    let mut devnet = Devnet::start_with(DevnetOptions::default(), |step| teller.step(announce(step)))?;
+    let mut devnet = Devnet::start_with(DEVNET, |step| teller.step(announce(step)))?;
     let told = story::tell(&mut devnet, teller).and_then(|(mut summary, cast)| {
         summary.elapsed_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         finished(teller, &summary)?;
