@@ -1,5 +1,6 @@
 //! The interfaces for other software, as the configuration of the member asks for them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aquifer_assets::chain::ChainParams;
@@ -7,10 +8,14 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::LedgerBackend;
 use super::bind::BindError;
-use super::http::HttpServer;
-use crate::config::InterfacesConfig;
+use super::esplora::Node;
+use super::http::{HttpServer, Limits, open_to_all_origins};
+use super::registry::Registry;
+use super::waterfalls::{DescriptorKey, Waterfalls};
+use super::{LedgerBackend, esplora, registry, waterfalls};
+use crate::config::{DataDir, InterfacesConfig};
+use crate::files::FileError;
 use crate::index::IndexReader;
 use crate::mempool::Mempool;
 use crate::store::ledger::LedgerReader;
@@ -30,36 +35,76 @@ pub struct Sources {
     pub index: Option<Arc<IndexReader>>,
 }
 
+/// The interfaces cannot be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum InterfacesError {
+    /// An address to listen on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A file that one of them needs.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
 /// The interfaces, listening.
 pub struct Interfaces {
-    http: Option<HttpServer>,
+    http: Option<Http>,
+}
+
+/// What is served over HTTP.
+struct Http {
+    server: HttpServer,
+    limits: Limits,
+    registry: Option<Arc<Registry>>,
+    descriptor_key: Arc<DescriptorKey>,
 }
 
 impl Interfaces {
-    /// Takes the addresses of those that the configuration names.
+    /// Takes the addresses of those that the configuration names, and reads the files that they need in `data`.
     ///
     /// # Errors
-    /// [`BindError`] for the first that is not to be had.
-    pub async fn bind(config: &InterfacesConfig) -> Result<Self, BindError> {
+    /// [`InterfacesError`] for the first that is not to be had.
+    pub async fn bind(config: &InterfacesConfig, data: &DataDir) -> Result<Self, InterfacesError> {
         let http = match config.http {
-            Some(address) => Some(HttpServer::bind("explorers and Esplora clients", address).await?),
+            Some(address) => Some(Http {
+                server: HttpServer::bind("explorers and Esplora clients", address).await?,
+                limits: Limits::new(config.http_rate),
+                registry: config.registry.as_ref().map(|folder| Arc::new(Registry::new(data.path().join(folder)))),
+                descriptor_key: Arc::new(DescriptorKey::open(data)?),
+            }),
             None => None,
         };
         Ok(Self { http })
+    }
+
+    /// Where HTTP is served; the port that was found where the configured one was 0.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.server.address())
     }
 
     /// Serves until `stop` is cancelled. An interface that fails does not stop the member.
     pub fn serve(self, sources: &Sources, stop: &CancellationToken) -> JoinSet<()> {
         let mut serving = JoinSet::new();
         if let Some(http) = self.http {
-            tracing::info!(address = %http.address(), "HTTP");
-            serving.spawn(http.serve(Self::pages(sources), stop.clone()));
+            tracing::info!(address = %http.server.address(), "HTTP");
+            let pages = http.pages(sources);
+            serving.spawn(http.server.serve(pages, stop.clone()));
         }
         serving
     }
+}
 
+impl Http {
     /// Everything that is served over HTTP.
-    fn pages(_sources: &Sources) -> Router {
-        Router::new()
+    fn pages(&self, sources: &Sources) -> Router {
+        let node = Node::new(sources.clone(), self.registry.clone());
+        let waterfalls = Waterfalls::new(node.clone(), Arc::clone(&self.descriptor_key));
+        let api = esplora::routes().with_state(node.clone()).merge(waterfalls::routes().with_state(waterfalls));
+        let registry = registry::routes().with_state(node);
+        let public = |router: Router| {
+            let router = router.fallback(async || esplora::no_endpoint());
+            open_to_all_origins(self.limits.around(router))
+        };
+        Router::new().nest("/api", public(api)).nest("/registry", public(registry))
     }
 }

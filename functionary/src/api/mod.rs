@@ -2,6 +2,8 @@
 //!
 //! * `grpc`: our wallets, auditors and the command line.
 //! * `http`: the server below everything that speaks HTTP.
+//! * `esplora` and `waterfalls`, below `/api`: explorers and wallets that speak these.
+//! * `registry`, below `/registry`: what assets are called.
 //!
 //! [`LedgerBackend`] is what `grpc` asks of the node. What other software speaks reads the ledger, the index and the mempool
 //! itself ([`Sources`]): its formats are made of transactions and blocks, not of answers. None of it is believed by anybody
@@ -9,9 +11,12 @@
 
 mod backend;
 mod bind;
+mod esplora;
 pub mod grpc;
 pub mod http;
 mod interfaces;
+mod registry;
+mod waterfalls;
 
 pub use backend::{
     Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, ElementsdState, HistoryEntry,
@@ -19,4 +24,4 @@ pub use backend::{
     Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
 pub use bind::BindError;
-pub use interfaces::{Interfaces, Sources};
+pub use interfaces::{Interfaces, InterfacesError, Sources};
