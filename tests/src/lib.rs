@@ -22,6 +22,7 @@ pub mod interrupt;
 pub mod json;
 pub mod load;
 pub mod local;
+pub mod lwk;
 pub mod member;
 pub mod oracle;
 pub mod ports;

@@ -8,16 +8,17 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::bind::BindError;
+use super::bind::ListenError;
+use super::electrum::ElectrumServer;
 use super::esplora::Node;
 use super::http::{HttpServer, Limits, open_to_all_origins};
 use super::registry::Registry;
 use super::waterfalls::{DescriptorKey, Waterfalls};
 use super::{LedgerBackend, esplora, registry, waterfalls};
 use crate::config::{DataDir, InterfacesConfig};
-use crate::files::FileError;
 use crate::index::IndexReader;
 use crate::mempool::Mempool;
+use crate::peers::TlsIdentity;
 use crate::store::ledger::LedgerReader;
 
 /// What the interfaces read and whom they hand transactions to. Cheap to clone.
@@ -35,20 +36,10 @@ pub struct Sources {
     pub index: Option<Arc<IndexReader>>,
 }
 
-/// The interfaces cannot be offered.
-#[derive(Debug, thiserror::Error)]
-pub enum InterfacesError {
-    /// An address to listen on.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// A file that one of them needs.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
 /// The interfaces, listening.
 pub struct Interfaces {
     http: Option<Http>,
+    electrum: ElectrumServer,
 }
 
 /// What is served over HTTP.
@@ -60,11 +51,12 @@ struct Http {
 }
 
 impl Interfaces {
-    /// Takes the addresses of those that the configuration names, and reads the files that they need in `data`.
+    /// Takes the addresses of those that the configuration names, and reads the files that they need in `data`. With TLS,
+    /// `identity` is shown.
     ///
     /// # Errors
-    /// [`InterfacesError`] for the first that is not to be had.
-    pub async fn bind(config: &InterfacesConfig, data: &DataDir) -> Result<Self, InterfacesError> {
+    /// [`ListenError`] for the first that is not to be had.
+    pub async fn bind(config: &InterfacesConfig, identity: &TlsIdentity, data: &DataDir) -> Result<Self, ListenError> {
         let http = match config.http {
             Some(address) => Some(Http {
                 server: HttpServer::bind("explorers and Esplora clients", address).await?,
@@ -74,7 +66,8 @@ impl Interfaces {
             }),
             None => None,
         };
-        Ok(Self { http })
+        let electrum = ElectrumServer::bind(config.electrum, config.electrum_tls, identity).await?;
+        Ok(Self { http, electrum })
     }
 
     /// Where HTTP is served; the port that was found where the configured one was 0.
@@ -90,6 +83,10 @@ impl Interfaces {
             let pages = http.pages(sources);
             serving.spawn(http.server.serve(pages, stop.clone()));
         }
+        for address in self.electrum.addresses() {
+            tracing::info!(%address, "Electrum");
+        }
+        serving.spawn(self.electrum.serve(sources.clone(), stop.clone()));
         serving
     }
 }

@@ -1,6 +1,7 @@
 //! What others use this member by.
 //!
 //! * `grpc`: our wallets, auditors and the command line.
+//! * `electrum`: Electrum wallets, and wallets of Liquid that speak as they do.
 //! * `http`: the server below everything that speaks HTTP.
 //! * `esplora` and `waterfalls`, below `/api`: explorers and wallets that speak these.
 //! * `registry`, below `/registry`: what assets are called.
@@ -11,6 +12,7 @@
 
 mod backend;
 mod bind;
+pub mod electrum;
 mod esplora;
 pub mod grpc;
 pub mod http;
@@ -23,5 +25,5 @@ pub use backend::{
     Issuance, LedgerBackend, MemberPosition, MerkleProof, Oversight, PeerState, Pegout, PegoutState, ProvenTransaction,
     Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
-pub use bind::BindError;
-pub use interfaces::{Interfaces, InterfacesError, Sources};
+pub use bind::{BindError, ListenError};
+pub use interfaces::{Interfaces, Sources};

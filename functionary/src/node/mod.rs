@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::oversight::Oversight;
 use crate::api::grpc::{Api, ApiError};
-use crate::api::{BindError, Interfaces, InterfacesError, Sources};
+use crate::api::{BindError, Interfaces, ListenError, Sources};
 use crate::ceremony::CeremonyArchive;
 use crate::chain::judge::Judge;
 use crate::chain::parent::ParentChain;
@@ -87,9 +87,9 @@ pub enum NodeError {
     /// An address to listen on.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// What other software reaches the member by.
+    /// The interfaces for other software.
     #[error(transparent)]
-    Interfaces(#[from] InterfacesError),
+    Interfaces(#[from] ListenError),
     /// The chain stopped.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -169,7 +169,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     )
     .await?;
     let api = Api::bind(config.file.api.listen).await?;
-    let interfaces = Interfaces::bind(&config.file.interfaces, data).await?;
+    let interfaces = Interfaces::bind(&config.file.interfaces, &member.tls, data).await?;
     let peers = running.peers.clone();
     let network: Arc<dyn Network> = Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
     let fee_script = match &config.file.fee_address {

@@ -50,8 +50,8 @@ impl FinalBlocks for Shelf {
     }
 }
 
-fn not_here<T>() -> Result<T, BackendError> {
-    Err(BackendError("this member serves blocks to auditors and nothing else".to_owned()))
+pub(super) fn not_here<T>() -> Result<T, BackendError> {
+    Err(BackendError("this is no whole member".to_owned()))
 }
 
 impl LedgerBackend for Shelf {

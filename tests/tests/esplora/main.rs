@@ -3,7 +3,6 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
-mod backend;
 mod clients;
 mod node;
 mod refusals;

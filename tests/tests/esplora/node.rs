@@ -9,15 +9,14 @@ use aquifer_assets::primitives::Transaction;
 use aquifer_functionary::api::{Interfaces, Sources};
 use aquifer_functionary::config::{DataDir, InterfacesConfig};
 use aquifer_functionary::index::{IndexReader, Indexing};
-use aquifer_tests::forge::{FEE_SAT, Issue, Life, Pay, Shape};
+use aquifer_functionary::peers::TlsIdentity;
+use aquifer_tests::forge::{FEE_SAT, Issue, Life, MempoolBackend, Pay, Shape};
 use aquifer_tests::wait::{self, Answer};
 use elements::hashes::sha256;
 use elements::{AssetId, Txid};
 use reqwest::blocking::{Client, Response};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-
-use crate::backend::Taker;
 
 /// The seed of the chain; golden files are of this one.
 const SEED: u64 = 12;
@@ -62,7 +61,7 @@ impl Node {
         )
         .unwrap();
         runtime.spawn_blocking(move || indexing.wait());
-        let backend = Arc::new(Taker(Arc::clone(&mempool)));
+        let backend = Arc::new(MempoolBackend(Arc::clone(&mempool)));
         let sources = Sources { params, ledger, mempool, backend, index: Some(Arc::clone(&index)) };
         let config = InterfacesConfig {
             http: Some(([127, 0, 0, 1], 0).into()),
@@ -71,7 +70,8 @@ impl Node {
             ..InterfacesConfig::default()
         };
         let data = DataDir::new(folder.path());
-        let interfaces = runtime.block_on(Interfaces::bind(&config, &data)).unwrap();
+        let identity = TlsIdentity::from_seed("node", &[7; 32]).unwrap();
+        let interfaces = runtime.block_on(Interfaces::bind(&config, &identity, &data)).unwrap();
         let address = interfaces.http_address().unwrap();
         let serving = {
             let _inside = runtime.enter();

@@ -1,4 +1,4 @@
-//! What a member without federation takes transactions with.
+//! A mempool as the interfaces of a node know one, without the node around it.
 
 use std::sync::Arc;
 
@@ -11,21 +11,14 @@ use aquifer_functionary::mempool::Mempool;
 use elements::{AssetId, OutPoint, Script, Txid};
 use tokio::sync::watch;
 
-/// Hands transactions to a mempool, and knows nothing else.
-pub(crate) struct Taker(pub(crate) Arc<Mempool>);
+use super::served::not_here;
 
-fn not_here<T>() -> Result<T, BackendError> {
-    Err(BackendError("this member takes transactions and nothing else".to_owned()))
-}
+/// Takes transactions into a mempool, and answers nothing.
+pub struct MempoolBackend(pub Arc<Mempool>);
 
-impl LedgerBackend for Taker {
+impl LedgerBackend for MempoolBackend {
     fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes()
-    }
-
-    fn submit(&self, transaction: Transaction) -> Result<Txid, SubmitError> {
-        let admission = self.0.submit(transaction);
-        admission.map(|admission| admission.txid()).map_err(|error| SubmitError::Invalid(error.to_string()))
     }
 
     fn info(&self) -> Result<ChainInfo, BackendError> {
@@ -34,6 +27,13 @@ impl LedgerBackend for Taker {
 
     fn height(&self) -> Result<u32, BackendError> {
         not_here()
+    }
+
+    fn submit(&self, transaction: Transaction) -> Result<Txid, SubmitError> {
+        match self.0.submit(transaction) {
+            Ok(admission) => Ok(admission.txid()),
+            Err(error) => Err(SubmitError::NotNow(error.to_string())),
+        }
     }
 
     fn header(&self, _: u32) -> Result<Option<SignedHeader>, BackendError> {
