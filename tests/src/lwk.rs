@@ -8,7 +8,7 @@ use aquifer_wallet::network::Chain;
 use elements::{AssetId, Txid};
 use lwk_common::{DescriptorBlindingKey, Signer as _, Singlesig, singlesig_desc};
 use lwk_signer::SwSigner;
-use lwk_wollet::blocking::BlockchainBackend;
+use lwk_wollet::clients::blocking::BlockchainBackend;
 use lwk_wollet::{Contract, Wollet, WolletBuilder, WolletDescriptor, WolletTxBuilder};
 
 use crate::error::HarnessError;
@@ -197,15 +197,18 @@ impl LwkWallet {
     }
 }
 
-/// Transactions by id: height, and what each changes by asset.
-pub type History = BTreeMap<String, (Option<u32>, BTreeMap<String, i64>)>;
+/// Height of a transaction, and what it changes by asset.
+pub type Change = (Option<u32>, BTreeMap<String, i64>);
+
+/// Changes by the transaction's id.
+pub type History = BTreeMap<String, Change>;
 
 fn history_of(wallet: &Wallet) -> Result<History, HarnessError> {
     let printed = wallet.run(&["history", "--limit", "10000"])?;
     printed.list("transactions")?.iter().map(entry).collect()
 }
 
-fn entry(printed: &Printed) -> Result<(String, (Option<u32>, BTreeMap<String, i64>)), HarnessError> {
+fn entry(printed: &Printed) -> Result<(String, Change), HarnessError> {
     let height = printed.value().get("height").and_then(serde_json::Value::as_u64);
     let changes = printed.value().get("balance").and_then(serde_json::Value::as_object);
     let changes = changes.into_iter().flatten().map(|(asset, amount)| (asset.clone(), amount.as_i64().unwrap_or(0)));
