@@ -1,5 +1,6 @@
 //! The interfaces for other software, as the configuration of the member asks for them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aquifer_assets::chain::ChainParams;
@@ -8,12 +9,14 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::LedgerBackend;
 use super::bind::ListenError;
 use super::electrum::ElectrumServer;
-use super::http::HttpServer;
-use super::web;
-use crate::config::InterfacesConfig;
+use super::esplora::Node;
+use super::http::{HttpServer, Limits, open_to_all_origins};
+use super::registry::Registry;
+use super::waterfalls::{DescriptorKey, Waterfalls};
+use super::{LedgerBackend, esplora, registry, waterfalls, web};
+use crate::config::{DataDir, InterfacesConfig};
 use crate::index::IndexReader;
 use crate::mempool::Mempool;
 use crate::peers::TlsIdentity;
@@ -38,30 +41,50 @@ pub struct Sources {
 
 /// The interfaces, listening.
 pub struct Interfaces {
-    http: Option<HttpServer>,
+    http: Option<Http>,
     electrum: ElectrumServer,
 }
 
+/// What is served over HTTP.
+struct Http {
+    server: HttpServer,
+    limits: Limits,
+    registry: Option<Arc<Registry>>,
+    descriptor_key: Arc<DescriptorKey>,
+}
+
 impl Interfaces {
-    /// Takes the addresses of those that the configuration names. With TLS, `identity` is shown.
+    /// Takes the addresses of those that the configuration names, and reads the files that they need in `data`. With TLS,
+    /// `identity` is shown.
     ///
     /// # Errors
     /// [`ListenError`] for the first that is not to be had.
-    pub async fn bind(config: &InterfacesConfig, identity: &TlsIdentity) -> Result<Self, ListenError> {
+    pub async fn bind(config: &InterfacesConfig, identity: &TlsIdentity, data: &DataDir) -> Result<Self, ListenError> {
         let http = match config.http {
-            Some(address) => Some(HttpServer::bind("explorers and Esplora clients", address).await?),
+            Some(address) => Some(Http {
+                server: HttpServer::bind("explorers and Esplora clients", address).await?,
+                limits: Limits::new(config.http_rate),
+                registry: config.registry.as_ref().map(|folder| Arc::new(Registry::new(data.path().join(folder)))),
+                descriptor_key: Arc::new(DescriptorKey::open(data)?),
+            }),
             None => None,
         };
         let electrum = ElectrumServer::bind(config.electrum, config.electrum_tls, identity).await?;
         Ok(Self { http, electrum })
     }
 
+    /// Where HTTP is served; the port that was found where the configured one was 0.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.server.address())
+    }
+
     /// Serves until `stop` is cancelled. An interface that fails does not stop the member.
     pub fn serve(self, sources: &Sources, stop: &CancellationToken) -> JoinSet<()> {
         let mut serving = JoinSet::new();
         if let Some(http) = self.http {
-            tracing::info!(address = %http.address(), "HTTP");
-            serving.spawn(http.serve(Self::pages(sources), stop.clone()));
+            tracing::info!(address = %http.server.address(), "HTTP");
+            let pages = http.pages(sources);
+            serving.spawn(http.server.serve(pages, stop.clone()));
         }
         for address in self.electrum.addresses() {
             tracing::info!(%address, "Electrum");
@@ -69,9 +92,20 @@ impl Interfaces {
         serving.spawn(self.electrum.serve(sources.clone(), stop.clone()));
         serving
     }
+}
 
+impl Http {
     /// Everything that is served over HTTP.
-    fn pages(sources: &Sources) -> Router {
-        web::router(sources.clone())
+    fn pages(&self, sources: &Sources) -> Router {
+        let node = Node::new(sources.clone(), self.registry.clone());
+        let waterfalls = Waterfalls::new(node.clone(), Arc::clone(&self.descriptor_key));
+        let api = esplora::routes().with_state(node.clone()).merge(waterfalls::routes().with_state(waterfalls));
+        let registry = registry::routes().with_state(node);
+        let public = |router: Router| {
+            let router = router.fallback(async || esplora::no_endpoint());
+            open_to_all_origins(self.limits.around(router))
+        };
+        let pages = self.limits.around(web::router(sources.clone()));
+        pages.nest("/api", public(api)).nest("/registry", public(registry))
     }
 }

@@ -3,6 +3,8 @@
 //! * `grpc`: our wallets, auditors and the command line.
 //! * `electrum`: Electrum wallets, and wallets of Liquid that speak as they do.
 //! * `http`: the server below everything that speaks HTTP.
+//! * `esplora` and `waterfalls`, below `/api`: explorers and wallets that speak these.
+//! * `registry`, below `/registry`: what assets are called.
 //! * `web`: pages for people.
 //!
 //! [`LedgerBackend`] is what `grpc` asks of the node. What other software speaks reads the ledger, the index and the mempool
@@ -12,9 +14,12 @@
 mod backend;
 mod bind;
 pub mod electrum;
+mod esplora;
 pub mod grpc;
 pub mod http;
 mod interfaces;
+mod registry;
+mod waterfalls;
 mod web;
 
 pub use backend::{

@@ -87,14 +87,7 @@ impl Snapshot<'_> {
         self.query(|connection| {
             connection
                 .prepare_cached("SELECT height, hash, time, median_time_past FROM blocks ORDER BY height DESC LIMIT 1")?
-                .query_row([], |row| {
-                    Ok(Tip {
-                        height: row.get(0)?,
-                        hash: BlockHash::from_byte_array(row.get(1)?),
-                        time: row.get(2)?,
-                        median_time_past: row.get(3)?,
-                    })
-                })
+                .query_row([], tip_of_row)
         })
     }
 
@@ -153,12 +146,12 @@ impl Snapshot<'_> {
         })
     }
 
-    /// The time of a final block, in seconds since 1970.
-    pub fn time(&self, height: u32) -> Result<Option<u32>, StoreError> {
+    /// Where the chain stood when the block at this height was its last.
+    pub fn tip_at(&self, height: u32) -> Result<Option<Tip>, StoreError> {
         self.query(|connection| {
             connection
-                .prepare_cached("SELECT time FROM blocks WHERE height = ?1")?
-                .query_row([height], |row| row.get(0))
+                .prepare_cached("SELECT height, hash, time, median_time_past FROM blocks WHERE height = ?1")?
+                .query_row([height], tip_of_row)
                 .optional()
         })
     }
@@ -217,6 +210,15 @@ impl Snapshot<'_> {
             self.query(|connection| connection.query_row("SELECT COUNT(*) FROM coins", [], |row| row.get(0)))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
+}
+
+fn tip_of_row(row: &Row<'_>) -> Result<Tip, rusqlite::Error> {
+    Ok(Tip {
+        height: row.get(0)?,
+        hash: BlockHash::from_byte_array(row.get(1)?),
+        time: row.get(2)?,
+        median_time_past: row.get(3)?,
+    })
 }
 
 fn stored_header(row: &Row<'_>) -> Result<StoredBlock, rusqlite::Error> {
