@@ -22,6 +22,7 @@ pub mod identity;
 pub mod mempool;
 pub mod node;
 pub mod opinion;
+pub mod p2p;
 pub mod parent;
 pub mod peers;
 pub mod peg;
