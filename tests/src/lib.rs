@@ -24,6 +24,7 @@ pub mod load;
 pub mod local;
 pub mod member;
 pub mod oracle;
+pub mod p2p;
 pub mod ports;
 pub mod process;
 pub mod turn;

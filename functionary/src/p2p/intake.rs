@@ -160,13 +160,10 @@ impl Intake {
     }
 
     fn judge(&self, bytes: Bytes) -> Judgement {
-        // What Elements does not read either, no node passes on.
-        if let Err(error) = Transaction::decode(bytes.clone()) {
-            return Judgement::Unreadable(error.to_string());
-        }
-        let transaction = match aquifer_assets::transaction::decode(bytes) {
+        let transaction = match Transaction::decode(bytes) {
             Ok(transaction) => transaction,
-            Err(error) => return Judgement::Refused(error.to_string()),
+            // Nor does any node of Elements read it, or find it valid.
+            Err(error) => return Judgement::Unreadable(error.to_string()),
         };
         let is_claim = transaction.input.iter().any(|input| input.is_pegin);
         let mut parents: Vec<Txid> =

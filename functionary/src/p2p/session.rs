@@ -100,14 +100,14 @@ pub(super) struct Session<S> {
     purse: Purse,
 }
 
-/// Talks with a peer until the connection ends or `closed` is cancelled. Whether it introduced itself.
+/// Talks with a peer until the connection ends or `closed` is cancelled.
 pub(super) async fn run<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     stream: S,
     remote: SocketAddr,
     direction: Direction,
     shared: Arc<Shared>,
     closed: CancellationToken,
-) -> bool {
+) {
     let (input, output) = tokio::io::split(stream);
     let mut reader = FrameReader::new(input, shared.magic);
     let outbox = Outbox::start(output, shared.limits, closed.clone());
@@ -131,13 +131,11 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         }
     };
     closed.cancel();
-    let was_introduced = !matches!(ended, Err(SessionError::Handshake(_)));
     match ended {
         Err(SessionError::Shelf(error)) => tracing::error!(%remote, %error, "a peer cannot be served"),
         Err(error) => tracing::debug!(%remote, %error, "a peer is gone"),
         Ok(()) => {}
     }
-    was_introduced
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
