@@ -25,6 +25,7 @@ pub mod local;
 pub mod lwk;
 pub mod member;
 pub mod oracle;
+pub mod p2p;
 pub mod ports;
 pub mod process;
 pub mod turn;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use aquifer_assets::chain::ChainParams;
 use aquifer_federation::roster::Roster;
 use axum::Router;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::bind::ListenError;
+use super::bind::{ListenError, bind};
 use super::electrum::ElectrumServer;
 use super::esplora::Node;
 use super::http::{HttpServer, Limits, open_to_all_origins};
@@ -19,6 +20,7 @@ use super::{LedgerBackend, esplora, registry, waterfalls, web};
 use crate::config::{DataDir, InterfacesConfig};
 use crate::index::IndexReader;
 use crate::mempool::Mempool;
+use crate::p2p;
 use crate::peers::TlsIdentity;
 use crate::store::ledger::LedgerReader;
 
@@ -43,6 +45,8 @@ pub struct Sources {
 pub struct Interfaces {
     http: Option<Http>,
     electrum: ElectrumServer,
+    p2p: Option<(TcpListener, SocketAddr)>,
+    p2p_connect: Vec<SocketAddr>,
 }
 
 /// What is served over HTTP.
@@ -70,7 +74,11 @@ impl Interfaces {
             None => None,
         };
         let electrum = ElectrumServer::bind(config.electrum, config.electrum_tls, identity).await?;
-        Ok(Self { http, electrum })
+        let p2p = match config.p2p {
+            Some(address) => Some(bind("nodes of the Elements network", address).await?),
+            None => None,
+        };
+        Ok(Self { http, electrum, p2p, p2p_connect: config.p2p_connect.clone() })
     }
 
     /// Where HTTP is served; the port that was found where the configured one was 0.
@@ -90,7 +98,25 @@ impl Interfaces {
             tracing::info!(%address, "Electrum");
         }
         serving.spawn(self.electrum.serve(sources.clone(), stop.clone()));
+        if self.p2p.is_some() || !self.p2p_connect.is_empty() {
+            if let Some((_, address)) = &self.p2p {
+                tracing::info!(%address, "Elements network");
+            }
+            let listener = self.p2p.map(|(listener, _)| listener);
+            let (parts, limits) = (Self::network_parts(sources), p2p::Limits::default());
+            serving.spawn(p2p::serve(parts, limits, listener, self.p2p_connect, stop.clone()));
+        }
         serving
+    }
+
+    fn network_parts(sources: &Sources) -> p2p::Parts {
+        let backend = Arc::clone(&sources.backend);
+        p2p::Parts {
+            params: Arc::clone(&sources.params),
+            ledger: Arc::clone(&sources.ledger),
+            mempool: Arc::clone(&sources.mempool),
+            submit: Arc::new(move |transaction| backend.submit(transaction)),
+        }
     }
 }
 

@@ -156,6 +156,16 @@ impl Snapshot<'_> {
         })
     }
 
+    /// Headers with witness from a height on, at most `count`, as Elements serializes them, with the hash of each.
+    pub fn headers_from(&self, height: u32, count: u32) -> Result<Vec<(BlockHash, Vec<u8>)>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT hash, header FROM blocks WHERE height >= ?1 ORDER BY height LIMIT ?2")?
+                .query_map([height, count], |row| Ok((BlockHash::from_byte_array(row.get(0)?), row.get(1)?)))?
+                .collect()
+        })
+    }
+
     /// Ids of a block's transactions, in order.
     pub fn txids(&self, height: u32) -> Result<Vec<Txid>, StoreError> {
         self.query(|connection| {
