@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aquifer_assets::chain::ChainParams;
+use aquifer_federation::roster::Roster;
 use axum::Router;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::LedgerBackend;
 use super::bind::BindError;
 use super::http::HttpServer;
+use super::metrics::{self, Requests};
+use crate::chain::CoreStatus;
 use crate::config::InterfacesConfig;
 use crate::index::IndexReader;
 use crate::mempool::Mempool;
@@ -20,6 +23,10 @@ use crate::store::ledger::LedgerReader;
 pub struct Sources {
     /// The chain.
     pub params: Arc<ChainParams>,
+    /// The members.
+    pub roster: Arc<Roster>,
+    /// How agreeing goes.
+    pub status: Arc<CoreStatus>,
     /// Final blocks and what follows from them.
     pub ledger: Arc<LedgerReader>,
     /// What waits for a block.
@@ -59,7 +66,8 @@ impl Interfaces {
     }
 
     /// Everything that is served over HTTP.
-    fn pages(_sources: &Sources) -> Router {
-        Router::new()
+    fn pages(sources: &Sources) -> Router {
+        let requests = Requests::default();
+        requests.counted(metrics::router(sources, &requests))
     }
 }
