@@ -12,6 +12,7 @@ use super::LedgerBackend;
 use super::bind::BindError;
 use super::http::HttpServer;
 use super::metrics::{self, Requests};
+use super::web;
 use crate::chain::CoreStatus;
 use crate::config::InterfacesConfig;
 use crate::index::IndexReader;
@@ -68,6 +69,6 @@ impl Interfaces {
     /// Everything that is served over HTTP.
     fn pages(sources: &Sources) -> Router {
         let requests = Requests::default();
-        requests.counted(metrics::router(sources, &requests))
+        requests.counted(web::router(sources.clone()).merge(metrics::router(sources, &requests)))
     }
 }

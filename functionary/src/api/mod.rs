@@ -3,6 +3,7 @@
 //! * `grpc`: our wallets, auditors and the command line.
 //! * `http`: the server below everything that speaks HTTP.
 //! * `metrics`: figures for Prometheus, health and readiness.
+//! * `web`: pages for people.
 //!
 //! [`LedgerBackend`] is what `grpc` asks of the node. What other software speaks reads the ledger, the index and the mempool
 //! itself ([`Sources`]): its formats are made of transactions and blocks, not of answers. None of it is believed by anybody
@@ -14,6 +15,7 @@ pub mod grpc;
 pub mod http;
 mod interfaces;
 mod metrics;
+mod web;
 
 pub use backend::{
     Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, ElementsdState, HistoryEntry,

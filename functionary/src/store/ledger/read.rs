@@ -143,6 +143,16 @@ impl Snapshot<'_> {
         })
     }
 
+    /// Height of the final block with this hash.
+    pub fn height_of(&self, hash: &BlockHash) -> Result<Option<u32>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT height FROM blocks WHERE hash = ?1")?
+                .query_row([hash.to_byte_array()], |row| row.get(0))
+                .optional()
+        })
+    }
+
     /// Ids of a block's transactions, in order.
     pub fn txids(&self, height: u32) -> Result<Vec<Txid>, StoreError> {
         self.query(|connection| {
