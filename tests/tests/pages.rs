@@ -82,6 +82,10 @@ fn pages_show_what_has_happened() -> Result<(), HarnessError> {
         reader.shows("/operator", &["Member anna", "No alarms", "connected", "this member", "boris"]);
         reader.shows("/static/style.css", &["prefers-color-scheme"]);
 
+        // The link of the wallet opens what the wallet sees, and only that.
+        let opened = bob.run(&["tx", &paid, "--unblind"])?.text("unblinding")?;
+        let opened = reader.shows(&format!("/tx/{paid}?{opened}"), &["opened by the link", "0.01234500 BTC"]);
+        assert!(opened.contains("class=\"hidden\""), "bob does not see what alice keeps: {opened}");
         // What is shown of hidden amounts is checked: the values of the wallet open the output, others do not.
         let wrong = format!("/tx/{paid}?blinded={PAID_SAT},{pegged},{0},{0}", "11".repeat(32));
         assert!(!reader.shows(&wrong, &["has seen them"]).contains("opened by the link"));

@@ -15,6 +15,8 @@ mod backend;
 mod bitcoin;
 mod network;
 mod oversight;
+#[cfg(feature = "sabotage")]
+mod sabotage;
 mod service;
 
 use std::sync::Arc;
@@ -93,6 +95,10 @@ pub enum NodeError {
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// What the environment asks of a sabotaged build.
+    #[cfg(feature = "sabotage")]
+    #[error(transparent)]
+    Sabotage(#[from] sabotage::UnknownDeed),
 }
 
 /// Runs the node of a member until `stop` is cancelled or it fails. The caller holds the lock of the data folder.
@@ -169,6 +175,8 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let interfaces = Interfaces::bind(&config.file.interfaces).await?;
     let peers = running.peers.clone();
     let network: Arc<dyn Network> = Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
+    #[cfg(feature = "sabotage")]
+    let network = sabotage::sabotage(network, me)?;
     let fee_script = match &config.file.fee_address {
         Some(address) => address.script_pubkey(),
         None => own_fee_script(&member),
