@@ -85,7 +85,9 @@ impl Programs {
         };
         let text = format!(
             "<?xml version=\"1.0\"?><!DOCTYPE fontconfig SYSTEM \"fonts.dtd\"><fontconfig>\
-             <dir>/usr/share/fonts</dir>{own}<cachedir>{}</cachedir>{}{}{}</fontconfig>",
+             <dir>/usr/share/fonts</dir>{own}<cachedir>{}</cachedir>{}{}{}\
+             <match target=\"pattern\"><edit name=\"family\" mode=\"append_last\"><string>DejaVu Sans</string></edit></match>\
+             </fontconfig>",
             folder.join("fonts").display(),
             alias("system-ui", "DejaVu Sans"),
             alias("sans-serif", "DejaVu Sans"),

@@ -30,12 +30,12 @@ pub(super) fn page(site: &Site, name: &str) -> Result<Page, PageError> {
     let body = html! {
         h1 { "Block " (height) }
         p.pages {
-            @if let Some(before) = height.checked_sub(1) { a href={ "/block/" (before) } { "Before" } }
-            @if height < tip { a href={ "/block/" (height.saturating_add(1)) } { "After" } }
+            @if let Some(before) = height.checked_sub(1) { a href={ "/block/" (before) } { "← Block " (before) } }
+            @if height < tip { a href={ "/block/" (height.saturating_add(1)) } { "Block " (height.saturating_add(1)) " →" } }
         }
         (facts(&[
             ("Hash", full(stored.hash)),
-            ("Before it", link("/block/", &header.prev_blockhash.to_string())),
+            ("Previous block", link("/block/", &header.prev_blockhash.to_string())),
             ("Time", moment(header.time.into())),
             ("Transactions", html! { (block.txdata.len()) }),
             ("Size", html! { (stored.size) " bytes, weight " (stored.weight) }),

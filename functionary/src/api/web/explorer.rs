@@ -40,7 +40,7 @@ pub(super) fn home(site: &Site) -> Result<Page, PageError> {
             ("Last block", html! { (ago(tip.time.into())) }),
             ("Waiting", html! { a href="/mempool" { (info.mempool_transactions) " transactions" } }),
             ("Least fee", html! { (info.min_fee_rate_sat_per_kvb) " sat/kvB" }),
-            ("Held on Bitcoin", html! { a href="/peg" { (btc(supply.reserve.coins_sat)) } }),
+            ("Held on Bitcoin", html! { a.amount href="/peg" { (btc(supply.reserve.coins_sat)) } }),
             ("Members here", html! { (online) " of " (members) }),
         ]))
         h2 { "Latest blocks" }

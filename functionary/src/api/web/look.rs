@@ -75,7 +75,13 @@ pub(super) fn now() -> u64 {
 
 /// A moment, in seconds since 1970, and how long ago it is.
 pub(super) fn moment(seconds: u64) -> Markup {
-    html! { time datetime=(utc(seconds, 'T')) title={ (utc(seconds, ' ')) " UTC" } { (utc(seconds, ' ')) " UTC" } " (" (ago(seconds)) ")" }
+    // In tables on a phone only how long ago it is has room.
+    html! {
+        time datetime=(utc(seconds, 'T')) title={ (utc(seconds, ' ')) " UTC" } {
+            span.utc { (utc(seconds, ' ')) " UTC · " }
+            (ago(seconds))
+        }
+    }
 }
 
 /// How long ago a moment is.

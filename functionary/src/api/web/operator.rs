@@ -28,7 +28,7 @@ pub(super) fn page(site: &Site) -> Result<Page, PageError> {
     let body = html! {
         h1 { "Member " (info.member) }
         @for alarm in &info.alarms { p.alarm { (alarm) } }
-        @if info.alarms.is_empty() { p { "No alarms." } }
+        @if info.alarms.is_empty() { p { span.tag.good { "no alarms" } } }
         (cards(&[
             ("Height", html! { (tip.height) }),
             ("Last block", html! { (ago(tip.time.into())) }),
@@ -128,8 +128,8 @@ fn rounds(site: &Site, pace: &Pace) -> Markup {
                 html! { a href={ "/block/" (times.height) } { (times.height) } },
                 html! { @match times.proposer { Some(index) => (name(index)), None => "?" } },
                 html! { @if times.round == 0 { "first" } @else { span.tag.bad { "number " (times.round.saturating_add(1)) } } },
-                html! { (times.deciding.as_millis()) " ms" },
-                html! { (times.signing.as_millis()) " ms" },
+                html! { (times.deciding.as_millis()) "\u{a0}ms" },
+                html! { (times.signing.as_millis()) "\u{a0}ms" },
             ]
         })
         .collect();
