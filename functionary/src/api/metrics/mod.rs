@@ -21,6 +21,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::sync::Semaphore;
 
 use self::figures::Figures;
 use self::readiness::Readiness;
@@ -28,6 +29,8 @@ pub(super) use self::requests::Requests;
 use self::witnessed::Witnessed;
 use super::{BackendError, Sources};
 
+/// Answers that are made at a time: the disk and the cores are shared with the member itself.
+const PLACES: usize = 2;
 /// OpenMetrics, which Prometheus reads since its version 2.5.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";
@@ -37,6 +40,7 @@ struct Watched {
     sources: Sources,
     requests: Requests,
     witnessed: Mutex<Witnessed>,
+    places: Semaphore,
 }
 
 /// The places for those who watch over members.
@@ -45,6 +49,7 @@ pub(super) fn router(sources: &Sources, requests: &Requests) -> Router {
         sources: sources.clone(),
         requests: requests.clone(),
         witnessed: Mutex::new(Witnessed::of(&sources.roster)),
+        places: Semaphore::new(PLACES),
     };
     Router::new()
         .route("/metrics", get(metrics))
@@ -59,7 +64,7 @@ async fn health() -> Response {
 }
 
 async fn metrics(State(watched): State<Arc<Watched>>) -> Response {
-    read(move || {
+    read(watched, |watched| {
         // One at a time: what witnesses show is counted on from the last time.
         let mut witnessed = watched.witnessed.lock().unwrap_or_else(PoisonError::into_inner);
         let figures = Figures::read(&watched.sources, &mut witnessed)?;
@@ -70,7 +75,7 @@ async fn metrics(State(watched): State<Arc<Watched>>) -> Response {
 }
 
 async fn ready(State(watched): State<Arc<Watched>>) -> Response {
-    read(move || {
+    read(watched, |watched| {
         let readiness = Readiness::read(&watched.sources)?;
         let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         Ok(answer(status, JSON, readiness.json()))
@@ -78,13 +83,15 @@ async fn ready(State(watched): State<Arc<Watched>>) -> Response {
     .await
 }
 
-/// Reads where waiting for the disk holds up nobody.
-async fn read(work: impl FnOnce() -> Result<Response, BackendError> + Send + 'static) -> Response {
+/// Reads on a thread for it, when there is a place: waiting for the disk holds up nobody else.
+async fn read(watched: Arc<Watched>, make: fn(&Watched) -> Result<Response, BackendError>) -> Response {
     let failed = |error: String| {
         tracing::warn!(%error, "no figures");
         answer(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", error)
     };
-    match tokio::task::spawn_blocking(work).await {
+    let Ok(_place) = watched.places.acquire().await else { return failed("the member is shutting down".to_owned()) };
+    let watched_there = Arc::clone(&watched);
+    match tokio::task::spawn_blocking(move || make(&watched_there)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => failed(error.to_string()),
         Err(error) => failed(error.to_string()),

@@ -75,13 +75,13 @@ fn block_table(site: &Site, snapshot: &Snapshot<'_>, from: u32, count: u32) -> R
         rows.push(vec![
             html! { a href={ "/block/" (height) } { (height) } },
             html! { (moment(header.time.into())) },
+            html! { @if height == 0 { "genesis" } @else { (grid(&header, &site.sources.roster)) } },
             html! { (snapshot.txids(height)?.len()) },
             html! { (stored.size) },
-            html! { @if height == 0 { "genesis" } @else { (grid(&header, &site.sources.roster)) } },
             link("/block/", &stored.hash.to_string()),
         ]);
     }
-    Ok(table(&["Height", "Time", "Transactions", "Bytes", "Signatures", "Hash"], &rows, "There is no block."))
+    Ok(table(&["Height", "Time", "Signatures", "Transactions", "Bytes", "Hash"], &rows, "There is no block."))
 }
 
 const WAITING_HEADS: [&str; 5] = ["Transaction", "Since", "Fee", "Virtual bytes", "Rate"];
