@@ -14,9 +14,11 @@ use super::bind::{ListenError, bind};
 use super::electrum::ElectrumServer;
 use super::esplora::Node;
 use super::http::{HttpServer, Limits, open_to_all_origins};
+use super::metrics::{self, Requests};
 use super::registry::Registry;
 use super::waterfalls::{DescriptorKey, Waterfalls};
 use super::{LedgerBackend, esplora, registry, waterfalls, web};
+use crate::chain::CoreStatus;
 use crate::config::{DataDir, InterfacesConfig};
 use crate::index::IndexReader;
 use crate::mempool::Mempool;
@@ -31,6 +33,8 @@ pub struct Sources {
     pub params: Arc<ChainParams>,
     /// The members.
     pub roster: Arc<Roster>,
+    /// How agreeing goes.
+    pub status: Arc<CoreStatus>,
     /// Final blocks and what follows from them.
     pub ledger: Arc<LedgerReader>,
     /// What waits for a block.
@@ -131,7 +135,9 @@ impl Http {
             let router = router.fallback(async || esplora::no_endpoint());
             open_to_all_origins(self.limits.around(router))
         };
+        let requests = Requests::default();
         let pages = self.limits.around(web::router(sources.clone()));
-        pages.nest("/api", public(api)).nest("/registry", public(registry))
+        let all = pages.nest("/api", public(api)).nest("/registry", public(registry));
+        requests.counted(all.merge(metrics::router(sources, &requests)))
     }
 }

@@ -5,6 +5,7 @@
 //! * `http`: the server below everything that speaks HTTP.
 //! * `esplora` and `waterfalls`, below `/api`: explorers and wallets that speak these.
 //! * `registry`, below `/registry`: what assets are called.
+//! * `metrics`: figures for Prometheus, health and readiness.
 //! * `web`: pages for people.
 //!
 //! [`LedgerBackend`] is what `grpc` asks of the node. What other software speaks reads the ledger, the index and the mempool
@@ -18,6 +19,7 @@ mod esplora;
 pub mod grpc;
 pub mod http;
 mod interfaces;
+mod metrics;
 mod registry;
 mod waterfalls;
 mod web;

@@ -302,7 +302,7 @@ impl LedgerBackend for NodeBackend {
                 .map(|(index, card)| PeerState {
                     name: card.name.clone(),
                     connected: connected.contains(&index),
-                    height: status.peer_height(index),
+                    height: status.peer(index).height,
                 })
                 .collect(),
             min_fee_rate_sat_per_kvb: mempool.min_fee_rate_sat_per_kvb(),

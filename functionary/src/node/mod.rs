@@ -251,7 +251,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         parent,
         driver,
         peers: peers.clone(),
-        status,
+        status: Arc::clone(&status),
         oversight: oversight.clone(),
         halts: Arc::clone(&halts),
     });
@@ -267,6 +267,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let sources = Sources {
         params,
         roster: Arc::clone(&roster),
+        status,
         ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
         backend: Arc::<backend::NodeBackend>::clone(&backend),
