@@ -10,9 +10,21 @@ use tokio_util::sync::CancellationToken;
 use super::LedgerBackend;
 use super::bind::BindError;
 use super::http::HttpServer;
-use crate::config::InterfacesConfig;
+use super::jsonrpc::{JsonRpcError, JsonRpcServer};
+use crate::config::{DataDir, InterfacesConfig};
 use crate::mempool::Mempool;
 use crate::store::ledger::LedgerReader;
+
+/// An interface could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Its address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// JSON-RPC.
+    #[error(transparent)]
+    JsonRpc(#[from] JsonRpcError),
+}
 
 /// What the interfaces read and whom they hand transactions to. Cheap to clone.
 #[derive(Clone)]
@@ -30,19 +42,24 @@ pub struct Sources {
 /// The interfaces, listening.
 pub struct Interfaces {
     http: Option<HttpServer>,
+    jsonrpc: Option<JsonRpcServer>,
 }
 
 impl Interfaces {
-    /// Takes the addresses of those that the configuration names.
+    /// Takes the addresses of those that the configuration names. What callers need for logging in is left in `data`.
     ///
     /// # Errors
-    /// [`BindError`] for the first that is not to be had.
-    pub async fn bind(config: &InterfacesConfig) -> Result<Self, BindError> {
+    /// [`ListenError`] for the first that is not to be had.
+    pub async fn bind(config: &InterfacesConfig, data: &DataDir) -> Result<Self, ListenError> {
         let http = match config.http {
             Some(address) => Some(HttpServer::bind("explorers and Esplora clients", address).await?),
             None => None,
         };
-        Ok(Self { http })
+        let jsonrpc = match config.jsonrpc {
+            Some(address) => Some(JsonRpcServer::bind(address, data.path()).await?),
+            None => None,
+        };
+        Ok(Self { http, jsonrpc })
     }
 
     /// Serves until `stop` is cancelled. An interface that fails does not stop the member.
@@ -51,6 +68,10 @@ impl Interfaces {
         if let Some(http) = self.http {
             tracing::info!(address = %http.address(), "HTTP");
             serving.spawn(http.serve(Self::pages(sources), stop.clone()));
+        }
+        if let Some(jsonrpc) = self.jsonrpc {
+            tracing::info!(address = %jsonrpc.address(), cookie = %jsonrpc.cookie().display(), "JSON-RPC");
+            serving.spawn(jsonrpc.serve(sources.clone(), stop.clone()));
         }
         serving
     }

@@ -2,6 +2,7 @@
 //!
 //! * `grpc`: our wallets, auditors and the command line.
 //! * `http`: the server below everything that speaks HTTP.
+//! * `jsonrpc`: elements-cli, and what stands on elementsd.
 //!
 //! [`LedgerBackend`] is what `grpc` asks of the node. What other software speaks reads the ledger, the index and the mempool
 //! itself ([`Sources`]): its formats are made of transactions and blocks, not of answers. None of it is believed by anybody
@@ -12,6 +13,7 @@ mod bind;
 pub mod grpc;
 pub mod http;
 mod interfaces;
+pub mod jsonrpc;
 
 pub use backend::{
     Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, ElementsdState, HistoryEntry,
@@ -19,4 +21,4 @@ pub use backend::{
     Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
 pub use bind::BindError;
-pub use interfaces::{Interfaces, Sources};
+pub use interfaces::{Interfaces, ListenError, Sources};

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::oversight::Oversight;
 use crate::api::grpc::{Api, ApiError};
-use crate::api::{BindError, Interfaces, LedgerBackend, Sources};
+use crate::api::{Interfaces, LedgerBackend, ListenError, Sources};
 use crate::ceremony::CeremonyArchive;
 use crate::chain::judge::Judge;
 use crate::chain::parent::ParentChain;
@@ -83,9 +83,9 @@ pub enum NodeError {
     /// The service for wallets.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// An address to listen on.
+    /// The interfaces for other software.
     #[error(transparent)]
-    Bind(#[from] BindError),
+    Interfaces(#[from] ListenError),
     /// The chain stopped.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -165,7 +165,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     )
     .await?;
     let api = Api::bind(config.file.api.listen).await?;
-    let interfaces = Interfaces::bind(&config.file.interfaces).await?;
+    let interfaces = Interfaces::bind(&config.file.interfaces, data).await?;
     let peers = running.peers.clone();
     let network: Arc<dyn Network> = Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
     let fee_script = match &config.file.fee_address {
