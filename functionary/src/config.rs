@@ -160,7 +160,8 @@ impl DataDir {
         self.0.join("audit.key")
     }
 
-    /// A database by its name: `ledger`, `consensus`, `signer`, `parent`, `mempool`, `audit`, `auditor`.
+    /// A database by its name: `ledger`, `consensus`, `signer`, `parent`, `mempool`, `audit`, `auditor`,
+    /// `index`.
     pub fn database(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.db"))
     }
@@ -235,9 +236,29 @@ pub struct InterfacesConfig {
     /// Stay connected to this node of the Elements network; may be given several times.
     #[arg(long, value_name = "IP:PORT")]
     pub p2p_connect: Vec<SocketAddr>,
+    /// Whether the node keeps the index that HTTP and Electrum answer from.
+    #[arg(long, value_enum, default_value_t)]
+    pub index: IndexMode,
+}
+
+/// Whether there is an index of the chain. Deleting `index.db` has it made again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexMode {
+    /// There is where an interface needs it.
+    #[default]
+    On,
+    /// There is none: interfaces that need it say so.
+    Off,
 }
 
 impl InterfacesConfig {
+    /// Whether the index is to be kept: an interface needs it, and it is not switched off.
+    pub fn needs_index(&self) -> bool {
+        let is_wanted = self.http.is_some() || self.electrum.is_some() || self.electrum_tls.is_some();
+        is_wanted && self.index == IndexMode::On
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

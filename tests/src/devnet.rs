@@ -34,7 +34,10 @@ use crate::wait::{self, Answer};
 use crate::wallet::Wallet;
 
 /// Names of members, in roster order.
-const NAMES: [&str; 10] = ["anna", "boris", "carla", "deniz", "elif", "felix", "greta", "hanna", "ivan", "joana"];
+const NAMES: [&str; 15] = [
+    "anna", "boris", "carla", "deniz", "elif", "felix", "greta", "hanna", "ivan", "joana", "karim", "lena", "marek",
+    "nora", "omar",
+];
 
 const ROSTER_LIMIT: Duration = Duration::from_secs(60);
 const CEREMONY_LIMIT: Duration = Duration::from_secs(180);
@@ -47,7 +50,7 @@ const PORT_TAKEN: &str = "in use";
 /// Choices for a devnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DevnetOptions {
-    /// Number of members, 1 to 10.
+    /// Number of members, 1 to 15.
     pub members: usize,
     /// Whose verifier accepts money from nothing.
     pub sabotaged: Sabotaged,

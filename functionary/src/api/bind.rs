@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
+use crate::files::FileError;
+
 /// A listening address is not to be had.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -17,6 +19,17 @@ pub struct BindError {
     /// What the system says.
     #[source]
     pub source: std::io::Error,
+}
+
+/// An interface cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Its address is not to be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// What callers log in with cannot be left for them.
+    #[error(transparent)]
+    Cookie(#[from] FileError),
 }
 
 /// Listens on `address`; also returns the address with the port that was found where the configured one was 0.

@@ -3,40 +3,36 @@
 use std::sync::Arc;
 
 use aquifer_assets::chain::ChainParams;
+use aquifer_federation::roster::Roster;
 use axum::Router;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::LedgerBackend;
-use super::bind::BindError;
+use super::bind::ListenError;
 use super::http::HttpServer;
-use super::jsonrpc::{JsonRpcError, JsonRpcServer};
+use super::jsonrpc::JsonRpcServer;
+use super::web;
 use crate::config::{DataDir, InterfacesConfig};
+use crate::index::IndexReader;
 use crate::mempool::Mempool;
 use crate::store::ledger::LedgerReader;
-
-/// An interface could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// Its address.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// JSON-RPC.
-    #[error(transparent)]
-    JsonRpc(#[from] JsonRpcError),
-}
 
 /// What the interfaces read and whom they hand transactions to. Cheap to clone.
 #[derive(Clone)]
 pub struct Sources {
     /// The chain.
     pub params: Arc<ChainParams>,
+    /// The members.
+    pub roster: Arc<Roster>,
     /// Final blocks and what follows from them.
     pub ledger: Arc<LedgerReader>,
     /// What waits for a block.
     pub mempool: Arc<Mempool>,
     /// Takes transactions, and knows of the member's health, the peg and the valve.
     pub backend: Arc<dyn LedgerBackend>,
+    /// Histories, spends and assets; `None` where it is switched off.
+    pub index: Option<Arc<IndexReader>>,
 }
 
 /// The interfaces, listening.
@@ -77,7 +73,7 @@ impl Interfaces {
     }
 
     /// Everything that is served over HTTP.
-    fn pages(_sources: &Sources) -> Router {
-        Router::new()
+    fn pages(sources: &Sources) -> Router {
+        web::router(sources.clone())
     }
 }

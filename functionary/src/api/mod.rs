@@ -3,6 +3,7 @@
 //! * `grpc`: our wallets, auditors and the command line.
 //! * `http`: the server below everything that speaks HTTP.
 //! * `jsonrpc`: elements-cli, and what stands on elementsd.
+//! * `web`: pages for people.
 //!
 //! [`LedgerBackend`] is what `grpc` asks of the node. What other software speaks reads the ledger, the index and the mempool
 //! itself ([`Sources`]): its formats are made of transactions and blocks, not of answers. None of it is believed by anybody
@@ -14,11 +15,12 @@ pub mod grpc;
 pub mod http;
 mod interfaces;
 pub mod jsonrpc;
+mod web;
 
 pub use backend::{
     Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, ElementsdState, HistoryEntry,
     Issuance, LedgerBackend, MemberPosition, MerkleProof, Oversight, PeerState, Pegout, PegoutState, ProvenTransaction,
     Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
-pub use bind::BindError;
-pub use interfaces::{Interfaces, ListenError, Sources};
+pub use bind::{BindError, ListenError};
+pub use interfaces::{Interfaces, Sources};

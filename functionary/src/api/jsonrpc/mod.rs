@@ -41,9 +41,8 @@ use self::login::Login;
 use self::node::Node;
 use self::protocol::{Reply, Scope};
 use super::Sources;
-use super::bind::BindError;
+use super::bind::ListenError;
 use super::http::HttpServer;
-use crate::files::FileError;
 
 /// Name of the file with the login, in the member's data folder.
 pub const COOKIE_FILE: &str = ".cookie";
@@ -59,17 +58,6 @@ const MAX_CALLS: usize = 4 * WORKERS;
 /// How long a wrong login waits for its answer, so that guessing takes long.
 const WRONG_LOGIN_DELAY: Duration = Duration::from_millis(250);
 
-/// The service could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum JsonRpcError {
-    /// Its address.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// Its login cannot be left for callers.
-    #[error(transparent)]
-    Cookie(#[from] FileError),
-}
-
 /// The service, listening.
 pub struct JsonRpcServer {
     http: HttpServer,
@@ -81,8 +69,8 @@ impl JsonRpcServer {
     /// Takes the address, and leaves a new login in the folder.
     ///
     /// # Errors
-    /// [`JsonRpcError`].
-    pub async fn bind(address: SocketAddr, folder: &Path) -> Result<Self, JsonRpcError> {
+    /// [`ListenError`].
+    pub async fn bind(address: SocketAddr, folder: &Path) -> Result<Self, ListenError> {
         let http = HttpServer::bind("JSON-RPC", address).await?;
         let cookie = folder.join(COOKIE_FILE);
         let login = Login::make(&cookie)?;

@@ -253,7 +253,7 @@ fn script_of(descriptor: &Descriptor<DefiniteDescriptorKey>) -> Result<Script, S
         return Err("Taproot outputs with scripts are not served".to_owned());
     }
     let key = output.internal_key().inner.x_only_public_key().0;
-    Ok(Script::new_v1_p2tr(elements::secp256k1_zkp::SECP256K1, key, None))
+    Ok(Script::new_v1_p2tr(SECP256K1, key, None))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use aquifer_assets::state::{ChainView, Coin, DynafedEntries, ViewError};
 use elements::{BlockHash, OutPoint, Script, Txid};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::super::db::{StoreError, failed, open_reader};
+use super::super::db::{StoreError, failed, integer, open_reader};
 use super::write::script_hash;
 use super::{NAME, StoredBlock, Tip, TransactionPlace};
 
@@ -120,14 +120,15 @@ impl Snapshot<'_> {
         })
     }
 
-    /// Height of the final block with this hash.
-    pub fn height_of(&self, hash: &BlockHash) -> Result<Option<u32>, StoreError> {
-        self.query(|connection| {
+    /// `size` bytes of a final block from `start` on; `None` if it does not have them.
+    pub fn block_part(&self, height: u32, start: u64, size: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let part: Option<Vec<u8>> = self.query(|connection| {
             connection
-                .prepare_cached("SELECT height FROM blocks WHERE hash = ?1")?
-                .query_row([hash.to_byte_array()], |row| row.get(0))
+                .prepare_cached("SELECT substr(block, ?2 + 1, ?3) FROM blocks WHERE height = ?1")?
+                .query_row(params![height, integer(start), integer(size)], |row| row.get(0))
                 .optional()
-        })
+        })?;
+        Ok(part.filter(|part| u64::try_from(part.len()) == Ok(size)))
     }
 
     /// A final block's header and certificate; the block itself is left empty.
@@ -138,6 +139,16 @@ impl Snapshot<'_> {
                     "SELECT height, hash, header, certificate, batch, size, weight FROM blocks WHERE height = ?1",
                 )?
                 .query_row([height], stored_header)
+                .optional()
+        })
+    }
+
+    /// Height of the final block with this hash.
+    pub fn height_of(&self, hash: &BlockHash) -> Result<Option<u32>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT height FROM blocks WHERE hash = ?1")?
+                .query_row([hash.to_byte_array()], |row| row.get(0))
                 .optional()
         })
     }
