@@ -10,6 +10,8 @@
 
 mod arguments;
 mod blocks;
+#[cfg(test)]
+mod documentation;
 mod error;
 mod login;
 mod mempool;

@@ -55,6 +55,8 @@ fn get_network_info(node: &Node, _: &Arguments) -> Result<Json, RpcError> {
         .with("timeoffset", 0)
         .with("networkactive", true)
         .with("connections", connections)
+        .with("connections_in", 0)
+        .with("connections_out", connections)
         .with("networks", Vec::new())
         .with("relayfee", Json::amount(MIN_FEE_RATE_SAT_PER_KVB))
         .with("incrementalfee", Json::amount(INCREMENTAL_FEE_RATE_SAT_PER_KVB))

@@ -26,10 +26,11 @@ pub(crate) enum Category {
 }
 
 impl Category {
-    const ALL: [Self; 6] =
+    /// All of them, in the order of `help`.
+    pub(super) const ALL: [Self; 6] =
         [Self::Blockchain, Self::Control, Self::Network, Self::RawTransactions, Self::Sidechain, Self::Util];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Blockchain => "Blockchain",
             Self::Control => "Control",
@@ -132,7 +133,7 @@ pub(crate) struct Command {
 
 impl Command {
     /// Name and parameters in one line.
-    fn usage(&self) -> String {
+    pub(super) fn usage(&self) -> String {
         let mut usage = self.name.to_owned();
         for parameter in self.parameters {
             usage.push(' ');
@@ -193,7 +194,7 @@ pub(crate) fn command(name: &str) -> Result<&'static Command, RpcError> {
 }
 
 /// The calls of a category, by name.
-fn of(category: Category) -> Vec<&'static Command> {
+pub(super) fn of(category: Category) -> Vec<&'static Command> {
     let mut found: Vec<_> = commands().filter(|command| command.category == category).collect();
     found.sort_unstable_by_key(|command| command.name);
     found
@@ -215,37 +216,10 @@ pub(crate) fn help(name: Option<&str>) -> String {
     }
 }
 
-/// The page of the documentation about the calls.
-pub(crate) fn page() -> String {
-    let mut page = "# JSON-RPC\n\n".to_owned();
-    page.push_str(
-        "Made from the code (`functionary/src/api/jsonrpc/`); a test says how to make it anew. What the interface is, how to\n\
-         switch it on and how to log in: README.md.\n",
-    );
-    for category in Category::ALL {
-        let _ = write!(page, "\n## {}\n\n| call | what it does |\n|---|---|\n", category.name());
-        for command in of(category) {
-            let text = command.text.replace('\n', " ").replace('|', "\\|");
-            let _ = writeln!(page, "| `{}` | {text} |", command.usage().replace('|', "\\|"));
-        }
-    }
-    page.push_str("\n## Not served\n\nCode -32601, with the reason.\n\n| calls | reason |\n|---|---|\n");
-    for group in refused::GROUPS {
-        let names: Vec<String> = group.names.iter().map(|name| format!("`{name}`")).collect();
-        let _ = writeln!(page, "| {} | {} |", names.join(" "), group.reason);
-    }
-    page.push_str(
-        "\nThere is no ZMQ and no REST: `blockchain.headers.subscribe` of the Electrum interface tells of new blocks, and the\n\
-         Esplora interface answers plain HTTP.\n",
-    );
-    page
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::BTreeSet;
-    use std::path::Path;
 
     use super::*;
 
@@ -267,22 +241,6 @@ mod tests {
                 command.name
             );
             assert!(help(None).contains(command.name) && help(Some(command.name)).contains(command.text));
-        }
-    }
-
-    #[test]
-    fn the_page_of_the_documentation_is_up_to_date() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/JSON-RPC.md");
-        let written = std::fs::read_to_string(&path).unwrap_or_default();
-        if std::env::var_os("AQUIFER_WRITE_DOCS").is_some() {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, page()).unwrap();
-        } else {
-            assert_eq!(
-                written,
-                page(),
-                "make it anew with AQUIFER_WRITE_DOCS=1 cargo test --workspace --lib the_page_of_the_documentation"
-            );
         }
     }
 }
