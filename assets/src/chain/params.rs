@@ -169,15 +169,6 @@ impl ChainParams {
         }
     }
 
-    /// The network of the parent chain, whose addresses peg-outs pay to; `None` where it is no public chain of Bitcoin and no
-    /// regtest.
-    pub fn parent_network(&self) -> Option<bitcoin::Network> {
-        use bitcoin::Network::{Bitcoin, Regtest, Signet, Testnet, Testnet4};
-        [Bitcoin, Testnet, Testnet4, Signet, Regtest]
-            .into_iter()
-            .find(|network| bitcoin::constants::genesis_block(*network).block_hash() == self.parent_genesis)
-    }
-
     /// The `-pak` entry that Elements uses when none is given.
     pub fn default_extension_entry() -> Vec<u8> {
         [DEFAULT_PAK_KEY, DEFAULT_PAK_KEY].concat()
@@ -239,6 +230,15 @@ impl ChainParams {
     /// Hash of the parent chain's genesis block.
     pub fn parent_genesis(&self) -> bitcoin::BlockHash {
         self.parent_genesis
+    }
+
+    /// The network of the parent chain, whose addresses peg-outs pay to; `None` where it is no public chain of Bitcoin and no
+    /// regtest.
+    pub fn parent_network(&self) -> Option<bitcoin::Network> {
+        use bitcoin::Network::{Bitcoin, Regtest, Signet, Testnet, Testnet4};
+        [Bitcoin, Testnet, Testnet4, Signet, Regtest]
+            .into_iter()
+            .find(|network| bitcoin::constants::genesis_block(*network).block_hash() == self.parent_genesis)
     }
 
     /// The dynafed entry of the first block. It stays in force until a vote changes it.

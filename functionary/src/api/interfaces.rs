@@ -14,6 +14,7 @@ use super::bind::{ListenError, bind};
 use super::electrum::ElectrumServer;
 use super::esplora::Node;
 use super::http::{HttpServer, Limits, open_to_all_origins};
+use super::jsonrpc::JsonRpcServer;
 use super::metrics::{self, Requests};
 use super::registry::Registry;
 use super::waterfalls::{DescriptorKey, Waterfalls};
@@ -51,6 +52,7 @@ pub struct Interfaces {
     electrum: ElectrumServer,
     p2p: Option<(TcpListener, SocketAddr)>,
     p2p_connect: Vec<SocketAddr>,
+    jsonrpc: Option<JsonRpcServer>,
 }
 
 /// What is served over HTTP.
@@ -82,7 +84,11 @@ impl Interfaces {
             Some(address) => Some(bind("nodes of the Elements network", address).await?),
             None => None,
         };
-        Ok(Self { http, electrum, p2p, p2p_connect: config.p2p_connect.clone() })
+        let jsonrpc = match config.jsonrpc {
+            Some(address) => Some(JsonRpcServer::bind(address, data.path()).await?),
+            None => None,
+        };
+        Ok(Self { http, electrum, p2p, p2p_connect: config.p2p_connect.clone(), jsonrpc })
     }
 
     /// Where HTTP is served; the port that was found where the configured one was 0.
@@ -109,6 +115,10 @@ impl Interfaces {
             let listener = self.p2p.map(|(listener, _)| listener);
             let (parts, limits) = (Self::network_parts(sources), p2p::Limits::default());
             serving.spawn(p2p::serve(parts, limits, listener, self.p2p_connect, stop.clone()));
+        }
+        if let Some(jsonrpc) = self.jsonrpc {
+            tracing::info!(address = %jsonrpc.address(), cookie = %jsonrpc.cookie().display(), "JSON-RPC");
+            serving.spawn(jsonrpc.serve(sources.clone(), stop.clone()));
         }
         serving
     }

@@ -6,6 +6,7 @@
 //! * `esplora` and `waterfalls`, below `/api`: explorers and wallets that speak these.
 //! * `registry`, below `/registry`: what assets are called.
 //! * `metrics`: figures for Prometheus, health and readiness.
+//! * `jsonrpc`: elements-cli, and what stands on elementsd.
 //! * `web`: pages for people.
 //!
 //! [`LedgerBackend`] is what `grpc` asks of the node. What other software speaks reads the ledger, the index and the mempool
@@ -19,6 +20,7 @@ mod esplora;
 pub mod grpc;
 pub mod http;
 mod interfaces;
+pub mod jsonrpc;
 mod metrics;
 mod registry;
 mod waterfalls;

@@ -13,6 +13,7 @@
 
 mod error;
 mod eviction;
+mod inspect;
 pub mod keeper;
 mod objections;
 mod packages;
@@ -51,6 +52,7 @@ use crate::verdicts::Verdicts;
 
 pub use error::{Contested, MempoolError, PackageLimit};
 pub use eviction::Limits;
+pub use inspect::{Family, Occupancy, Standing, Tested, WaitingOutput};
 pub use packages::{MAX_ANCESTOR_VSIZE, MAX_ANCESTORS, MAX_DESCENDANT_VSIZE, MAX_DESCENDANTS};
 pub use pegouts::{PegoutPolicy, UnpayablePegout};
 pub use policy::{

@@ -214,6 +214,39 @@ impl Snapshot<'_> {
         .transpose()
     }
 
+    /// The unspent outputs of a script that can be spent.
+    pub fn coins_of(&self, script: &Script) -> Result<Vec<(OutPoint, Coin)>, StoreError> {
+        let rows: Vec<([u8; 32], u32, u32, bool, Vec<u8>)> = self.query(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT DISTINCT coins.txid, vout, coins.height, is_coinbase, output
+                     FROM history JOIN coins ON coins.txid = history.txid WHERE script_hash = ?1",
+                )?
+                .query_map([script_hash(script)], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                })?
+                .collect()
+        })?;
+        let mut coins = Vec::new();
+        for (txid, vout, height, is_coinbase, output) in rows {
+            let outpoint = OutPoint::new(Txid::from_byte_array(txid), vout);
+            let output = TxOut::decode(output).map_err(|error| damaged(format!("the coin {outpoint}: {error}")))?;
+            if output.script_pubkey == *script {
+                coins.push((outpoint, Coin { output, height, is_coinbase }));
+            }
+        }
+        Ok(coins)
+    }
+
+    /// Size of the ledger on the disk, in bytes, without what is not merged yet.
+    pub fn file_size(&self) -> Result<u64, StoreError> {
+        let pragma = |name: &str| -> Result<u64, StoreError> {
+            let value: i64 = self.query(|connection| connection.pragma_query_value(None, name, |row| row.get(0)))?;
+            Ok(u64::try_from(value).unwrap_or(0))
+        };
+        Ok(pragma("page_count")?.saturating_mul(pragma("page_size")?))
+    }
+
     /// Number of unspent outputs.
     pub fn coin_count(&self) -> Result<u64, StoreError> {
         let count: i64 =
