@@ -15,8 +15,9 @@ mod interfaces;
 
 pub use backend::{
     Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, ElementsdState, HistoryEntry,
-    Issuance, LedgerBackend, MemberPosition, MerkleProof, Oversight, PeerState, Pegout, PegoutState, ProvenTransaction,
-    Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
+    Issuance, KeyProof, LedgerBackend, MemberPosition, MerkleProof, MissingProof, Oversight, PeerState, Pegout,
+    PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus,
+    ValveState,
 };
 pub use bind::BindError;
 pub use interfaces::{Interfaces, Sources};

@@ -427,7 +427,7 @@ async fn of_batches_that_take_each_others_place_the_newest_is_handed_over_and_wh
         height: BATCH_HEIGHT,
         coins: first.coins.clone(),
         requests: story.pending.clone(),
-        change: plan.change.iter().map(|coin| coin.outpoint).collect(),
+        change: plan.change.clone(),
         change_use: ChangeUse::Unspent,
         batches: vec![FamilyBatch { inputs: plan.inputs.clone(), fee_sat: plan.fee_sat }],
     };

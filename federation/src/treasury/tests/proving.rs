@@ -145,7 +145,7 @@ fn who_does_not_know_that_the_key_is_proven_tries_one_coin() {
         plan.transaction
     };
     for is_key_proven in [false, true] {
-        story.assert_waits(&forged(&[1, 2, 7]), is_key_proven, "more coins");
+        story.assert_waits(&forged(&[1, 2, 3]), is_key_proven, "more coins");
     }
 }
 
