@@ -10,7 +10,7 @@ use aquifer_tests::wallet::{Wallet, raw};
 use bitcoin::{Transaction, Txid};
 
 const LIMIT: Duration = Duration::from_secs(120);
-const DEPOSIT_SAT: u64 = 20_000_000;
+const DEPOSIT_SAT: u64 = 80_000_000;
 const PEGOUT_SAT: u64 = 3_000_000;
 
 /// Pegs out and gives the transaction that Bitcoin has confirmed.
