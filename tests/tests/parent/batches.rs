@@ -388,7 +388,14 @@ async fn a_batch_is_judged_by_its_rules_first_and_by_bitcoind_second() {
     assert!(rash.inputs.contains(&fresh.outpoint));
     assert!(matches!(story.judge(&rash.transaction).await, BatchVerdict::Unknown(_)));
     story.bitcoind.mine(1).unwrap();
-    assert!(matches!(story.judge(&rash.transaction).await, BatchVerdict::Good(_)));
+    // It would still put all change under a key that has not signed anything on Bitcoin.
+    match story.judge(&rash.transaction).await {
+        BatchVerdict::Unknown(reason) => assert!(reason.contains("treasury key"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    let careful = story.propose().await.unwrap();
+    assert_eq!((&careful.inputs, careful.change_sat()), (&rash.inputs, rash.change_sat()));
+    assert_eq!(story.judge(&careful.transaction).await, BatchVerdict::Good(Box::new(careful)));
     story.coins = confirmed;
 
     // Far from this member's own estimate.
