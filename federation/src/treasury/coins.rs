@@ -32,7 +32,7 @@ pub struct TreasuryCoin {
 /// How a coin is spent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CoinKind {
-    /// A deposit of a user: by `k` ECDSA signatures of peg keys tweaked with the claim script. The first spend moves it to
+    /// A deposit of a user: by `k` ECDSA signatures of peg keys tweaked with the claim script. The first spend moves it on to
     /// the treasury's own output.
     Deposit {
         /// The multisig script that spending it reveals.
