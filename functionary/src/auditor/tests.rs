@@ -9,7 +9,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
 use elements::opcodes::all::OP_RETURN;
 
-use super::payments::{Earlier, Payments, ReserveCoin, committed_batch, follow_batch, follow_replacement};
+use super::payments::{Earlier, Payments, ReserveCoin, committed_batch, follow_batch, follow_replacement, is_treasury};
 use super::store::AuditorStore;
 use super::*;
 
