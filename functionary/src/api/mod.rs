@@ -28,8 +28,9 @@ mod web;
 
 pub use backend::{
     Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, ElementsdState, HistoryEntry,
-    Issuance, LedgerBackend, MemberPosition, MerkleProof, Oversight, PeerState, Pegout, PegoutState, ProvenTransaction,
-    Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
+    Issuance, KeyProof, LedgerBackend, MemberPosition, MerkleProof, MissingProof, Oversight, PeerState, Pegout,
+    PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus,
+    ValveState,
 };
 pub use bind::{BindError, ListenError};
 pub use interfaces::{Interfaces, Sources};
