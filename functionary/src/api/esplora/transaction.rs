@@ -6,7 +6,6 @@ use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::parse_pegout;
 use aquifer_assets::primitives::{TxIn, TxOut};
 use aquifer_assets::transaction::{fee_in, issued_assets};
-use bitcoin::constants::genesis_block;
 use elements::confidential::{Asset, Value};
 use elements::script::Instruction;
 use elements::{Address, AddressParams, AssetEntropy, AssetId, BlockHash, ContractHash, OutPoint, Script, Txid};

@@ -35,7 +35,7 @@ fn info() -> ChainInfo {
         parent_height: Some(130),
         parent_problem: String::new(),
         alarms: vec!["a coin is gone".to_owned()],
-        key_proof: None,
+        key_proof: KeyProof::Missing(MissingProof::Probe),
         peers: vec![peer("bo\"ris", true, 71), peer("carla", true, 70), peer("deniz", false, 12)],
         min_fee_rate_sat_per_kvb: 100,
         round: 1,

@@ -11,7 +11,7 @@ use super::layout::{Page, Section};
 use super::look::{self, ago, btc, cards, facts, link, signed_btc, table};
 use super::transaction::{parent_owner, state_name};
 use super::{PageError, Site};
-use crate::api::{Pegout, PegoutState, ValveState};
+use crate::api::{KeyProof, Pegout, PegoutState, ValveState};
 use crate::store::ledger::Snapshot;
 
 /// Points of the chart.
@@ -50,8 +50,10 @@ pub(super) fn page(site: &Site) -> Result<Page, PageError> {
                 @if let Some(height) = info.parent_height { "at height " (height) } @else { "not followed: " (info.parent_problem) }
             }),
             ("Treasury key", html! {
-                @if let Some(txid) = info.key_proof { "has signed on Bitcoin, first in " span.hash.full { (txid) } }
-                @else { "has not signed on Bitcoin yet" }
+                @match &info.key_proof {
+                    KeyProof::Seen(txid) => { "has signed on Bitcoin, first in " span.hash.full { (txid) } }
+                    KeyProof::Missing(missing) => { "has not signed on Bitcoin yet; it takes " (missing) }
+                }
             }),
         ]))
         h2 { "The valve" }
@@ -128,6 +130,7 @@ fn coins(snapshot: &Snapshot<'_>) -> Result<Markup, PageError> {
                 html! {
                     @match coin.kind {
                         CoinKind::Deposit { .. } => "deposit, under the federation's script",
+                        CoinKind::Federation { .. } => "change, under the federation's script",
                         CoinKind::Treasury => "under the treasury key",
                     }
                 },
