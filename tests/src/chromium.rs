@@ -99,10 +99,11 @@ impl Programs {
     }
 }
 
-/// A running chromedriver. The browsers that it starts end with it.
+/// A running chromedriver.
 #[derive(Debug)]
 pub struct Chromium {
-    process: Process,
+    /// Ends when it is dropped, and the browsers that it started with it.
+    _process: Process,
     address: SocketAddr,
     browser: Option<PathBuf>,
     folder: TempDir,
@@ -132,7 +133,7 @@ impl Chromium {
                 Err(error) => Answer::NotYet(error.to_string()),
             })
         })?;
-        Ok(Self { process, address, browser: programs.browser, folder })
+        Ok(Self { _process: process, address, browser: programs.browser, folder })
     }
 
     /// Where it takes commands.
@@ -158,12 +159,5 @@ impl Chromium {
             options.insert("binary".to_owned(), browser.display().to_string().into());
         }
         json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } })
-    }
-}
-
-impl Drop for Chromium {
-    fn drop(&mut self) {
-        // It takes its browsers with it when it is asked to end; if it does not, it is killed when its process is dropped.
-        let _ = self.process.terminate(Duration::from_secs(10));
     }
 }

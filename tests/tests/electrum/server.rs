@@ -39,6 +39,8 @@ impl Server {
         let follower = Follower::open(&path, Arc::clone(params), Arc::clone(ledger), Arc::clone(mempool)).unwrap();
         let sources = Sources {
             params: Arc::clone(params),
+            roster: Arc::clone(&judge.roster),
+            status: Arc::default(),
             ledger: Arc::clone(ledger),
             mempool: Arc::clone(mempool),
             backend: Arc::new(MempoolBackend(Arc::clone(mempool))),

@@ -50,7 +50,7 @@ impl Node {
         let stop = CancellationToken::new();
         let judge = &life.chain.judge;
         let (params, ledger) = (Arc::clone(&judge.params), Arc::clone(&judge.ledger));
-        let mempool = Arc::clone(&judge.mempool);
+        let (mempool, roster) = (Arc::clone(&judge.mempool), Arc::clone(&judge.roster));
         let (index, indexing) = Indexing::start(
             folder.path().join("index.db"),
             Arc::clone(&params),
@@ -62,7 +62,8 @@ impl Node {
         .unwrap();
         runtime.spawn_blocking(move || indexing.wait());
         let backend = Arc::new(MempoolBackend(Arc::clone(&mempool)));
-        let sources = Sources { params, ledger, mempool, backend, index: Some(Arc::clone(&index)) };
+        let (status, index_reader) = (Arc::default(), Some(Arc::clone(&index)));
+        let sources = Sources { params, roster, status, ledger, mempool, backend, index: index_reader };
         let config = InterfacesConfig {
             http: Some(([127, 0, 0, 1], 0).into()),
             registry: Some(registry),
