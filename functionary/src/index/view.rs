@@ -279,7 +279,7 @@ impl<'a> IndexView<'a> {
         self.query(|connection| {
             connection
                 .prepare_cached(query)?
-                .query_map(params![of, after, integer(limit)], |row| final_tx(row))?
+                .query_map(params![of, after, integer(limit)], final_tx)?
                 .collect()
         })
     }
