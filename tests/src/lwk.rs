@@ -9,7 +9,7 @@ use elements::{AssetId, Txid};
 use lwk_common::{DescriptorBlindingKey, Signer as _, Singlesig, singlesig_desc};
 use lwk_signer::SwSigner;
 use lwk_wollet::clients::blocking::BlockchainBackend;
-use lwk_wollet::{Wollet, WolletBuilder, WolletTxBuilder};
+use lwk_wollet::{Contract, Wollet, WolletBuilder, WolletDescriptor, WolletTxBuilder};
 
 use crate::error::HarnessError;
 use crate::json::Printed;
@@ -42,6 +42,11 @@ impl LwkWallet {
         let descriptor = descriptor.map_err(|error| failed(&error))?.parse().map_err(|error| failed(&error))?;
         let wollet = WolletBuilder::new(chain.lwk(), descriptor).build().map_err(|error| failed(&error))?;
         Ok(Self { wollet, signer })
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> WolletDescriptor {
+        self.wollet.wollet_descriptor()
     }
 
     /// Looks for everything that is new.
@@ -136,7 +141,21 @@ impl LwkWallet {
         amount: u64,
         tokens: u64,
     ) -> Result<Issued, HarnessError> {
-        let txid = self.transact(backend, |builder| builder.issue_asset(amount, None, tokens, None, None))?;
+        self.issue_as(backend, amount, tokens, None)
+    }
+
+    /// The same with a contract that names it.
+    ///
+    /// # Errors
+    /// As [`LwkWallet::send`].
+    pub fn issue_as(
+        &mut self,
+        backend: &mut impl BlockchainBackend,
+        amount: u64,
+        tokens: u64,
+        contract: Option<Contract>,
+    ) -> Result<Issued, HarnessError> {
+        let txid = self.transact(backend, |builder| builder.issue_asset(amount, None, tokens, None, contract))?;
         let issuances = self.wollet.issuances().map_err(|error| failed("say what it has issued")(&error))?;
         let issuance = issuances.into_iter().find(|issuance| issuance.txid == txid);
         let issuance = issuance.ok_or_else(|| HarnessError::Story("LWK does not know its issuance".to_owned()))?;
@@ -178,15 +197,18 @@ impl LwkWallet {
     }
 }
 
-/// Transactions by id: height, and what each changes by asset.
-pub type History = BTreeMap<String, (Option<u32>, BTreeMap<String, i64>)>;
+/// Height of a transaction, and what it changes by asset.
+pub type Change = (Option<u32>, BTreeMap<String, i64>);
+
+/// Changes by the transaction's id.
+pub type History = BTreeMap<String, Change>;
 
 fn history_of(wallet: &Wallet) -> Result<History, HarnessError> {
     let printed = wallet.run(&["history", "--limit", "10000"])?;
     printed.list("transactions")?.iter().map(entry).collect()
 }
 
-fn entry(printed: &Printed) -> Result<(String, (Option<u32>, BTreeMap<String, i64>)), HarnessError> {
+fn entry(printed: &Printed) -> Result<(String, Change), HarnessError> {
     let height = printed.value().get("height").and_then(serde_json::Value::as_u64);
     let changes = printed.value().get("balance").and_then(serde_json::Value::as_object);
     let changes = changes.into_iter().flatten().map(|(asset, amount)| (asset.clone(), amount.as_i64().unwrap_or(0)));

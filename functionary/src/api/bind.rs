@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
+use crate::files::FileError;
 use crate::peers::TlsError;
 
 /// A listening address is not to be had.
@@ -30,6 +31,9 @@ pub enum ListenError {
     /// TLS does not take the member's certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A file that it needs.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Listens on `address`; also returns the address with the port that was found where the configured one was 0.

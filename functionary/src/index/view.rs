@@ -277,10 +277,7 @@ impl<'a> IndexView<'a> {
             },
         };
         self.query(|connection| {
-            connection
-                .prepare_cached(query)?
-                .query_map(params![of, after, integer(limit)], final_tx)?
-                .collect()
+            connection.prepare_cached(query)?.query_map(params![of, after, integer(limit)], final_tx)?.collect()
         })
     }
 

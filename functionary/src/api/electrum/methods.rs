@@ -274,7 +274,7 @@ impl Methods {
                 let mut fields = shape::transaction(&Transaction::decode(bytes).map_err(broken)?);
                 if let Some(block) = view.ledger().header(place.height)? {
                     let confirmations = view.tip().0.saturating_sub(place.height).saturating_add(1);
-                    let time = view.ledger().time(place.height)?;
+                    let time = view.ledger().tip_at(place.height)?.map(|at| at.time);
                     fields.insert("blockhash".to_owned(), json!(block.hash.to_string()));
                     fields.insert("confirmations".to_owned(), json!(confirmations));
                     fields.insert("time".to_owned(), json!(time));

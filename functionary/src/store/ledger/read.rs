@@ -87,14 +87,7 @@ impl Snapshot<'_> {
         self.query(|connection| {
             connection
                 .prepare_cached("SELECT height, hash, time, median_time_past FROM blocks ORDER BY height DESC LIMIT 1")?
-                .query_row([], |row| {
-                    Ok(Tip {
-                        height: row.get(0)?,
-                        hash: BlockHash::from_byte_array(row.get(1)?),
-                        time: row.get(2)?,
-                        median_time_past: row.get(3)?,
-                    })
-                })
+                .query_row([], tip_of_row)
         })
     }
 
@@ -143,13 +136,33 @@ impl Snapshot<'_> {
         })
     }
 
-    /// The time of a final block, in seconds since 1970.
-    pub fn time(&self, height: u32) -> Result<Option<u32>, StoreError> {
+    /// Height of the final block with this hash.
+    pub fn height_of(&self, hash: &BlockHash) -> Result<Option<u32>, StoreError> {
         self.query(|connection| {
             connection
-                .prepare_cached("SELECT time FROM blocks WHERE height = ?1")?
-                .query_row([height], |row| row.get(0))
+                .prepare_cached("SELECT height FROM blocks WHERE hash = ?1")?
+                .query_row([hash.to_byte_array()], |row| row.get(0))
                 .optional()
+        })
+    }
+
+    /// Where the chain stood when the block at this height was its last.
+    pub fn tip_at(&self, height: u32) -> Result<Option<Tip>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT height, hash, time, median_time_past FROM blocks WHERE height = ?1")?
+                .query_row([height], tip_of_row)
+                .optional()
+        })
+    }
+
+    /// Headers with witness from a height on, at most `count`, as Elements serializes them, with the hash of each.
+    pub fn headers_from(&self, height: u32, count: u32) -> Result<Vec<(BlockHash, Vec<u8>)>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT hash, header FROM blocks WHERE height >= ?1 ORDER BY height LIMIT ?2")?
+                .query_map([height, count], |row| Ok((BlockHash::from_byte_array(row.get(0)?), row.get(1)?)))?
+                .collect()
         })
     }
 
@@ -201,12 +214,54 @@ impl Snapshot<'_> {
         .transpose()
     }
 
+    /// The unspent outputs of a script that can be spent.
+    pub fn coins_of(&self, script: &Script) -> Result<Vec<(OutPoint, Coin)>, StoreError> {
+        let rows: Vec<([u8; 32], u32, u32, bool, Vec<u8>)> = self.query(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT DISTINCT coins.txid, vout, coins.height, is_coinbase, output
+                     FROM history JOIN coins ON coins.txid = history.txid WHERE script_hash = ?1",
+                )?
+                .query_map([script_hash(script)], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                })?
+                .collect()
+        })?;
+        let mut coins = Vec::new();
+        for (txid, vout, height, is_coinbase, output) in rows {
+            let outpoint = OutPoint::new(Txid::from_byte_array(txid), vout);
+            let output = TxOut::decode(output).map_err(|error| damaged(format!("the coin {outpoint}: {error}")))?;
+            if output.script_pubkey == *script {
+                coins.push((outpoint, Coin { output, height, is_coinbase }));
+            }
+        }
+        Ok(coins)
+    }
+
+    /// Size of the ledger on the disk, in bytes, without what is not merged yet.
+    pub fn file_size(&self) -> Result<u64, StoreError> {
+        let pragma = |name: &str| -> Result<u64, StoreError> {
+            let value: i64 = self.query(|connection| connection.pragma_query_value(None, name, |row| row.get(0)))?;
+            Ok(u64::try_from(value).unwrap_or(0))
+        };
+        Ok(pragma("page_count")?.saturating_mul(pragma("page_size")?))
+    }
+
     /// Number of unspent outputs.
     pub fn coin_count(&self) -> Result<u64, StoreError> {
         let count: i64 =
             self.query(|connection| connection.query_row("SELECT COUNT(*) FROM coins", [], |row| row.get(0)))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
+}
+
+fn tip_of_row(row: &Row<'_>) -> Result<Tip, rusqlite::Error> {
+    Ok(Tip {
+        height: row.get(0)?,
+        hash: BlockHash::from_byte_array(row.get(1)?),
+        time: row.get(2)?,
+        median_time_past: row.get(3)?,
+    })
 }
 
 fn stored_header(row: &Row<'_>) -> Result<StoredBlock, rusqlite::Error> {
