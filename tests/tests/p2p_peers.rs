@@ -15,6 +15,7 @@ use aquifer_tests::HarnessError;
 use aquifer_tests::elementsd::{Elementsd, VARIABLE};
 use aquifer_tests::forge::{Chain, Coin, FEE_SAT, Owner, Pay, Payment};
 use aquifer_tests::p2p::{Kind, NOWHERE, Network, Peer, read_headers};
+use aquifer_tests::ports::ReservedPort;
 use aquifer_tests::turn::Turn;
 use aquifer_tests::wait::{self, Answer};
 use elements::BlockHash;
@@ -423,6 +424,32 @@ fn nodes_of_ours_connect_and_pass_transactions_on() -> TestResult {
     let payment = world.pay(&coin)?;
     there.send("tx", &serialize(&payment.transaction))?;
     while !here.expect_inventory("inv")?.contains(&whole(&payment.transaction)) {}
+    Ok(())
+}
+
+#[test]
+fn an_elementsd_that_is_called_gets_the_blocks() -> TestResult {
+    let Some(program) = Elementsd::program() else {
+        writeln!(io::stderr(), "SKIPPED: {VARIABLE} is not set, so no elementsd is called")?;
+        return Ok(());
+    };
+    let world = World::new(Limits::default())?;
+    let params = &world.chain.judge.params;
+    let configuration = elements_conf(params, &ElementsConfOptions::default());
+    let port = ReservedPort::new()?;
+    let address = port.address();
+    let bind = format!("-bind={address}");
+    drop(port);
+    let elementsd = Elementsd::start_with(program, &configuration, &params.name, &["-listen=1", &bind])?;
+    let pool = Arc::clone(&world.chain.judge.mempool);
+    let _network = Network::serve(&world.chain, pool, Limits::default(), vec![address])?;
+    let last = world.blocks.len() - 1;
+    wait::until("elementsd has all blocks", LIMIT, || {
+        let height: usize = elementsd.call("getblockcount", &[])?;
+        Ok(if height == last { Answer::Ready(()) } else { Answer::NotYet(format!("it has {height}")) })
+    })?;
+    let best: String = elementsd.call("getbestblockhash", &[])?;
+    assert_eq!(best, world.hash(last)?.to_string());
     Ok(())
 }
 

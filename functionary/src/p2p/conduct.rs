@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Points that end a connection.
 pub(super) const TOO_MUCH: u32 = 100;
-/// Points that are forgiven each second.
-const FORGIVEN_PER_S: u64 = 1;
+/// Seconds after which a point is forgiven.
+const FORGIVEN_AFTER_S: u64 = 10;
 /// Most addresses that are remembered as banned.
 const MAX_BANS: usize = 10_000;
 
@@ -114,7 +114,7 @@ impl Conduct {
         let total = {
             let mut score = lock(&self.score);
             let now = Instant::now();
-            let forgiven = now.saturating_duration_since(score.1).as_secs().saturating_mul(FORGIVEN_PER_S);
+            let forgiven = now.saturating_duration_since(score.1).as_secs() / FORGIVEN_AFTER_S;
             if forgiven > 0 {
                 *score = (score.0.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX)), now);
             }

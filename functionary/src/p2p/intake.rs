@@ -134,8 +134,15 @@ impl Intake {
         {
             let mut state = self.state();
             state.asked.remove(&wtxid.to_byte_array());
-            let is_told = source.is_some() && (state.refused.contains(&wtxid) || state.waiting.contains(&wtxid));
-            if is_told || !state.busy.insert(wtxid) {
+            if let Some(source) = &source {
+                if state.refused.contains(&wtxid) {
+                    return source.conduct.misbehaved(REFUSED_POINTS, format!("{wtxid} was refused before"));
+                }
+                if state.waiting.contains(&wtxid) {
+                    return;
+                }
+            }
+            if !state.busy.insert(wtxid) {
                 return;
             }
         }

@@ -122,7 +122,8 @@ pub async fn serve(
         limits,
         nonce: rand::random(),
     });
-    // Whatever ends this ends what it started.
+    // Whatever ends this ends what it started, and nothing else.
+    let stop = stop.child_token();
     let _ended = stop.clone().drop_guard();
     let mut tasks = JoinSet::new();
     tasks.spawn(herald.run(shared.shelf.clone(), Arc::clone(&shared.intake), stop.clone()));

@@ -10,7 +10,7 @@ use super::limits::Limits;
 use super::wire::Frame;
 
 /// What may wait, in kilobytes. One frame that is longer waits alone.
-const ROOM_KB: u32 = 4 << 10;
+const ROOM_KB: u32 = 1 << 10;
 /// Up to this length, in bytes, head and payload leave together.
 const SHORT_LEN: usize = 4 << 10;
 

@@ -12,7 +12,10 @@ use tower::ServiceExt as _;
 
 use super::figures::MemberFigures;
 use super::*;
-use crate::api::{ChainInfo, ElementsdState, MemberPosition, Oversight, PeerState, Reserve, Supply, ValveState};
+use crate::api::{
+    ChainInfo, ElementsdState, KeyProof, MemberPosition, MissingProof, Oversight, PeerState, Reserve, Supply,
+    ValveState,
+};
 use crate::audit::AuditorStatus;
 use crate::chain::Pace;
 use crate::index::IndexProgress;
