@@ -46,7 +46,7 @@ fn compare(ours: &Value, theirs: &Value, but: &[&str], place: &str, found: &mut 
     }
 }
 
-pub fn check(member: &Caller, elementsd: &Elementsd, pegout: &str) -> Result<(), HarnessError> {
+pub(crate) fn check(member: &Caller, elementsd: &Elementsd, pegout: &str) -> Result<(), HarnessError> {
     let both = Both { member, elementsd };
     chain(&both)?;
     let scripts = blocks(&both, pegout)?;

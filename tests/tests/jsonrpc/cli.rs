@@ -9,7 +9,7 @@ use aquifer_tests::HarnessError;
 use super::wire::Caller;
 
 /// The exit code is 0, or what the number of an error leaves of itself in eight bits.
-pub fn check(elementsd: &OsStr, caller: &Caller) -> Result<(), HarnessError> {
+pub(crate) fn check(elementsd: &OsStr, caller: &Caller) -> Result<(), HarnessError> {
     let program = Path::new(elementsd).with_file_name("elements-cli");
     let run = |arguments: &[&str]| -> Result<Output, HarnessError> {
         let mut command = Command::new(&program);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::wire::Caller;
 
-pub fn check(caller: &Caller) -> Result<(), HarnessError> {
+pub(crate) fn check(caller: &Caller) -> Result<(), HarnessError> {
     logging_in(caller)?;
     versions(caller)?;
     batches(caller)?;

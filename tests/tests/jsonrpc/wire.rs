@@ -12,26 +12,26 @@ use serde_json::{Value, json};
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A member's JSON-RPC.
-pub struct Caller {
-    pub address: SocketAddr,
-    pub cookie: PathBuf,
+pub(crate) struct Caller {
+    pub(crate) address: SocketAddr,
+    pub(crate) cookie: PathBuf,
     login: String,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status_line: String,
-    pub headers: BTreeMap<String, String>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status_line: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.status_line.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
@@ -41,18 +41,18 @@ fn failed(error: &dyn std::fmt::Display) -> HarnessError {
 }
 
 impl Caller {
-    pub fn new(address: SocketAddr, cookie: &Path) -> Result<Self, HarnessError> {
+    pub(crate) fn new(address: SocketAddr, cookie: &Path) -> Result<Self, HarnessError> {
         let login = std::fs::read_to_string(cookie).map_err(HarnessError::file("read", cookie))?;
         Ok(Self { address, cookie: cookie.to_owned(), login })
     }
 
     /// The value of the header that logs in.
-    pub fn authorization(&self) -> String {
+    pub(crate) fn authorization(&self) -> String {
         format!("Basic {}", base64(self.login.as_bytes()))
     }
 
     /// Sends bytes as they are and reads one answer, which must say how long it is.
-    pub fn exchange(&self, request: &[u8]) -> Result<Answer, HarnessError> {
+    pub(crate) fn exchange(&self, request: &[u8]) -> Result<Answer, HarnessError> {
         let mut stream = TcpStream::connect(self.address).map_err(|error| failed(&error))?;
         stream.set_read_timeout(Some(LIMIT)).map_err(|error| failed(&error))?;
         stream.write_all(request).map_err(|error| failed(&error))?;
@@ -87,21 +87,21 @@ impl Caller {
     }
 
     /// A request with a body to a path.
-    pub fn post(&self, path: &str, body: &str) -> Result<Answer, HarnessError> {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Result<Answer, HarnessError> {
         let authorization = self.authorization();
         let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n");
         self.exchange(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
     }
 
     /// What a call of the old kind comes to: status and answer.
-    pub fn try_call(&self, method: &str, arguments: &[Value]) -> Result<(u16, Value), HarnessError> {
+    pub(crate) fn try_call(&self, method: &str, arguments: &[Value]) -> Result<(u16, Value), HarnessError> {
         let body = json!({"method": method, "params": arguments, "id": 1}).to_string();
         let answer = self.post("/", &body)?;
         Ok((answer.status(), answer.json()))
     }
 
     /// The result of a call that is answered.
-    pub fn call(&self, method: &str, arguments: &[Value]) -> Result<Value, HarnessError> {
+    pub(crate) fn call(&self, method: &str, arguments: &[Value]) -> Result<Value, HarnessError> {
         let (status, answer) = self.try_call(method, arguments)?;
         if status == 200 && answer["error"].is_null() {
             Ok(answer["result"].clone())

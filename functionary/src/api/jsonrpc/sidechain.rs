@@ -1,6 +1,6 @@
 //! Calls about the federation and the peg.
 
-use aquifer_assets::peg::tweak_fedpeg;
+use aquifer_assets::peg::{PakList, tweak_fedpeg};
 use aquifer_assets::state::ChainView as _;
 use elements::Script;
 
@@ -26,7 +26,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         name: "getpakinfo",
         category: Category::Sidechain,
         parameters: &[],
-        text: "Who may ask for peg-outs, where the chain restricts it.",
+        text: "Who may ask for peg-outs, if the chain restricts it (`enforce_pak` of `getsidechaininfo`).",
         run: get_pak_info,
     },
     Command {
@@ -73,11 +73,11 @@ fn get_pak_info(node: &Node, _: &Arguments) -> Result<Json, RpcError> {
     let params = &node.sources.params;
     let snapshot = node.snapshot()?;
     let federation = snapshot.federation(params, snapshot.tip()?.height.saturating_add(1))?;
+    let entries = &federation.current().extension_space;
     let (mut offline, mut online) = (Vec::new(), Vec::new());
-    if params.enforce_pak {
-        for (first, second) in
-            federation.current().extension_space.iter().filter_map(|entry| entry.split_at_checked(KEY_LEN))
-        {
+    // Elements reads the list of the next block whether or not it is enforced, and takes one with a wrong key for none.
+    if PakList::parse(entries).is_some() {
+        for (first, second) in entries.iter().filter_map(|entry| entry.split_at_checked(KEY_LEN)) {
             offline.push(Json::hex(first));
             online.push(Json::hex(second));
         }
