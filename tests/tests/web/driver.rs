@@ -19,7 +19,7 @@ const PAGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How the browser shows pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub(crate) struct Look {
     /// For file names.
     pub name: &'static str,
     /// Width and height in CSS pixels.
@@ -29,7 +29,7 @@ pub struct Look {
 }
 
 /// A session with one window.
-pub struct Session<'a> {
+pub(crate) struct Session<'a> {
     client: Client,
     base: String,
     _browser: &'a Chromium,
@@ -52,7 +52,7 @@ fn value_of(request: RequestBuilder) -> Result<Value, HarnessError> {
 
 impl<'a> Session<'a> {
     /// Opens a window.
-    pub fn open(browser: &'a Chromium) -> Result<Self, HarnessError> {
+    pub(crate) fn open(browser: &'a Chromium) -> Result<Self, HarnessError> {
         let client = Client::builder().timeout(CALL_LIMIT).no_proxy().build().map_err(failed)?;
         let wanted = json!({ "capabilities": { "alwaysMatch": browser.capabilities() } });
         let session = value_of(client.post(format!("{}/session", browser.url())).json(&wanted))?;
@@ -69,12 +69,12 @@ impl<'a> Session<'a> {
     }
 
     /// The value of an expression in the page.
-    pub fn evaluate(&self, expression: &str) -> Result<Value, HarnessError> {
+    pub(crate) fn evaluate(&self, expression: &str) -> Result<Value, HarnessError> {
         self.call("execute/sync", &json!({ "script": format!("return {expression}"), "args": [] }))
     }
 
     /// Shows pages like this from now on.
-    pub fn wear(&self, look: Look) -> Result<(), HarnessError> {
+    pub(crate) fn wear(&self, look: Look) -> Result<(), HarnessError> {
         let (width, height) = look.size;
         self.developer(
             "Emulation.setDeviceMetricsOverride",
@@ -85,17 +85,17 @@ impl<'a> Session<'a> {
     }
 
     /// Goes to an address, as if it was typed.
-    pub fn go(&self, address: &str) -> Result<(), HarnessError> {
+    pub(crate) fn go(&self, address: &str) -> Result<(), HarnessError> {
         self.call("url", &json!({ "url": address })).map(drop)
     }
 
     /// The address of the page.
-    pub fn address(&self) -> Result<String, HarnessError> {
+    pub(crate) fn address(&self) -> Result<String, HarnessError> {
         Ok(self.evaluate("location.href")?.as_str().unwrap_or_default().to_owned())
     }
 
     /// The text of the page, as a person reads it.
-    pub fn text(&self) -> Result<String, HarnessError> {
+    pub(crate) fn text(&self) -> Result<String, HarnessError> {
         Ok(self.evaluate("document.body.innerText")?.as_str().unwrap_or_default().to_owned())
     }
 
@@ -106,25 +106,25 @@ impl<'a> Session<'a> {
     }
 
     /// Whether there is such an element.
-    pub fn has(&self, selector: &str) -> Result<bool, HarnessError> {
+    pub(crate) fn has(&self, selector: &str) -> Result<bool, HarnessError> {
         Ok(self.find(selector)?.is_some())
     }
 
     /// Clicks the first such element.
-    pub fn click(&self, selector: &str) -> Result<(), HarnessError> {
+    pub(crate) fn click(&self, selector: &str) -> Result<(), HarnessError> {
         let address = self.address()?;
         let element = self.find(selector)?.ok_or_else(|| failed(format!("{address} has no {selector}")))?;
         self.call(&format!("element/{element}/click"), &json!({})).map(drop)
     }
 
     /// Clicks the link to a place and waits until it is there.
-    pub fn follow(&self, place: &str) -> Result<(), HarnessError> {
+    pub(crate) fn follow(&self, place: &str) -> Result<(), HarnessError> {
         self.click(&format!("a[href=\"{place}\"]"))?;
         self.wait_for(place)
     }
 
     /// Waits until the page at a place is loaded.
-    pub fn wait_for(&self, place: &str) -> Result<(), HarnessError> {
+    pub(crate) fn wait_for(&self, place: &str) -> Result<(), HarnessError> {
         wait::until(&format!("the page {place} is there"), PAGE_LIMIT, || {
             let state = self.evaluate("[location.pathname + location.search, document.readyState]")?;
             Ok(match state == json!([place, "complete"]) {
@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
     }
 
     /// Types a text into the first such element and sends its form.
-    pub fn ask(&self, selector: &str, text: &str) -> Result<(), HarnessError> {
+    pub(crate) fn ask(&self, selector: &str, text: &str) -> Result<(), HarnessError> {
         let element = self.find(selector)?.ok_or_else(|| failed(format!("there is no {selector}")))?;
         self.call(&format!("element/{element}/clear"), &json!({}))?;
         // U+E007 is the enter key.
@@ -143,7 +143,7 @@ impl<'a> Session<'a> {
     }
 
     /// The whole page as a picture.
-    pub fn picture(&self, path: &Path) -> Result<(), HarnessError> {
+    pub(crate) fn picture(&self, path: &Path) -> Result<(), HarnessError> {
         let size = "({ x: 0, y: 0, width: innerWidth, height: document.documentElement.scrollHeight, scale: 1 })";
         let wanted = json!({ "captureBeyondViewport": true, "clip": self.evaluate(size)? });
         let whole = self.developer("Page.captureScreenshot", &wanted)?;
@@ -153,7 +153,7 @@ impl<'a> Session<'a> {
     }
 
     /// Errors and warnings of the console since the last question: failed loads, scripts, and what a policy forbade.
-    pub fn complaints(&self) -> Result<Vec<String>, HarnessError> {
+    pub(crate) fn complaints(&self) -> Result<Vec<String>, HarnessError> {
         let lines = self.call("se/log", &json!({ "type": "browser" }))?;
         let is_bad = |line: &&Value| !matches!(line.get("level").and_then(Value::as_str), Some("INFO" | "DEBUG"));
         Ok(lines.as_array().into_iter().flatten().filter(is_bad).map(Value::to_string).collect())
