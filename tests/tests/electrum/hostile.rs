@@ -20,7 +20,7 @@ fn who_sends_no_requests_is_answered_and_then_left() {
         let mut client = server.connect();
         // Some mistakes are forgiven.
         client.send(garbage);
-        assert!(matches!(client.receive(), Some(_)), "{garbage:?} is answered");
+        assert!(client.receive().is_some(), "{garbage:?} is answered");
         assert_eq!(client.ask("server.ping", &json!([])), json!(null));
         for _ in 0..20 {
             // Fails once the connection has ended.
