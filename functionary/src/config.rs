@@ -6,6 +6,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -160,6 +161,11 @@ impl DataDir {
         self.0.join("audit.key")
     }
 
+    /// The key that wallets encrypt descriptors to. Secret.
+    pub fn descriptor_key(&self) -> PathBuf {
+        self.0.join("descriptor.key")
+    }
+
     /// A database by its name: `ledger`, `consensus`, `signer`, `parent`, `mempool`, `audit`, `auditor`,
     /// `index`.
     pub fn database(&self, name: &str) -> PathBuf {
@@ -221,6 +227,12 @@ pub struct InterfacesConfig {
     /// Listen there for HTTP: explorer, Esplora, Waterfalls, asset registry, metrics [default: off].
     #[arg(long, value_name = "IP:PORT")]
     pub http: Option<SocketAddr>,
+    /// Requests per second that one address may send over HTTP [default: 300].
+    #[arg(long, value_name = "NUMBER")]
+    pub http_rate: Option<NonZeroU32>,
+    /// The folder of the asset registry, with a file <asset>.json for each asset, seen from the data folder [default: none].
+    #[arg(long, value_name = "FOLDER")]
+    pub registry: Option<PathBuf>,
     /// Listen there for Electrum wallets, without TLS [default: off].
     #[arg(long, value_name = "IP:PORT")]
     pub electrum: Option<SocketAddr>,

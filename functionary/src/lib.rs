@@ -23,6 +23,7 @@ pub mod index;
 pub mod mempool;
 pub mod node;
 pub mod opinion;
+pub mod p2p;
 pub mod parent;
 pub mod peers;
 pub mod peg;

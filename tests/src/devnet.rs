@@ -426,6 +426,17 @@ impl Devnet {
         })
     }
 
+    /// Waits until every member has seen the treasury key sign on Bitcoin.
+    ///
+    /// # Errors
+    /// When one has not within `limit`.
+    pub fn wait_key_proven(&self, limit: Duration) -> Result<(), HarnessError> {
+        for member in &self.members {
+            member.wait_status(limit, "the treasury key is proven", |status| status.text("key_proof").is_ok())?;
+        }
+        Ok(())
+    }
+
     /// Gives a wallet pegged coins: pays its peg-in address on Bitcoin, mines, and waits for the claim.
     ///
     /// # Errors

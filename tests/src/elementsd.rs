@@ -45,7 +45,7 @@ impl Elementsd {
         env::var_os(VARIABLE).filter(|value| !value.is_empty())
     }
 
-    /// Starts it with a configuration, without peers, on ports of its own.
+    /// Starts it with a configuration, without peers but those that it names, on ports of its own.
     ///
     /// # Errors
     /// When it does not start: with the end of its log.
@@ -178,7 +178,12 @@ fn spawn(program: &OsStr, folder: &Path, arguments: &[&str]) -> Result<(Process,
     let rpc_url = format!("http://{}", rpc.address());
     let mut command = Command::new(program);
     command.arg(format!("-datadir={}", folder.display()));
-    command.args(["-server", "-listen=0", "-dnsseed=0", "-connect=0", "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"]);
+    command.args(["-server", "-listen=0", "-dnsseed=0", "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"]);
+    let configuration = folder.join("elements.conf");
+    let configured = fs::read_to_string(&configuration).map_err(HarnessError::file("read", &configuration))?;
+    if !configured.lines().any(|line| line.starts_with("connect=")) {
+        command.arg("-connect=0");
+    }
     command.args(arguments);
     command.arg(format!("-rpcport={}", rpc.release()));
     Ok((Process::spawn("elementsd", command, &folder.join("elementsd.log"))?, rpc_url))

@@ -78,8 +78,8 @@ fn pages_show_what_has_happened() -> Result<(), HarnessError> {
         reader.shows(&format!("/asset/{}", issued.asset), &["Issued in", "1000", &issue.text("txid")?]);
         reader.shows(&format!("/asset/{pegged}"), &["Pegged in", "1.00000000 BTC"]);
         reader.shows("/mempool", &["Mempool"]);
-        reader.shows("/peg", &["polyline", "The valve", "Open: peg-outs are paid", &pegout, &destination, "anna"]);
-        reader.shows("/operator", &["Member anna", "No alarms", "connected", "this member", "boris"]);
+        reader.shows("/peg", &["polyline", "The valve", "Peg-outs are paid", &pegout, &destination, "anna"]);
+        reader.shows("/operator", &["Member anna", "no alarms", "connected", "this member", "boris"]);
         reader.shows("/static/style.css", &["prefers-color-scheme"]);
 
         // The link of the wallet opens what the wallet sees, and only that.

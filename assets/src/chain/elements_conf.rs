@@ -4,6 +4,7 @@
 //! changes between versions cannot split the chain. The options are those that both Elements 23.3 and later know.
 
 use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{ChainParams, GenesisStyle};
@@ -14,6 +15,8 @@ pub struct ElementsConfOptions {
     /// A node of the parent chain with which Elements confirms the depth of peg-ins. Without one it does not check
     /// depth at all; everything else about peg-ins it checks in any case.
     pub parent: Option<ParentRpc>,
+    /// A node of this chain's network that Elements gets its blocks from and gives its transactions to.
+    pub connect: Option<SocketAddr>,
 }
 
 /// How to reach a node of the parent chain.
@@ -61,6 +64,11 @@ pub fn elements_conf(params: &ChainParams, extra: &ElementsConfOptions) -> Strin
     conf.comment("Policy: as the federation's members have it.");
     conf.set("acceptdiscountct", 1);
     conf.set("anyonecanspendaremine", 0);
+    conf.comment("The network.");
+    conf.set("pchmessagestart", hex::encode(params.network_magic()));
+    if let Some(address) = extra.connect {
+        conf.set("connect", address);
+    }
     match &extra.parent {
         None => {
             conf.comment("No node of the parent chain: the depth of peg-ins is not checked, everything else is.");
@@ -197,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn the_network_is_told() {
+        let alone = lines(&ElementsConfOptions::default());
+        let magic = params().network_magic();
+        assert!(alone.contains(&format!("pchmessagestart={}", hex::encode(magic))), "{alone:#?}");
+        assert!(!alone.iter().any(|line| line.starts_with("connect")));
+        let other = ChainParams { name: "another".to_owned(), ..params() };
+        assert_ne!(magic, other.network_magic());
+        let connected =
+            ElementsConfOptions { connect: "127.0.0.1:7042".parse().ok(), ..ElementsConfOptions::default() };
+        assert!(lines(&connected).contains(&"connect=127.0.0.1:7042".to_owned()));
+    }
+
+    #[test]
     fn authorized_pegouts_the_subsidy_and_the_mandatory_coinbase_are_told() {
         let plain = lines(&ElementsConfOptions::default());
         for expected in ["enforce_pak=0", "con_blocksubsidy=0", "con_nsubsidyhalvinginterval=150"] {
@@ -229,7 +250,8 @@ mod tests {
     #[test]
     fn a_parent_node_confirms_the_depth_of_pegins() {
         let parent = |login| {
-            lines(&ElementsConfOptions { parent: Some(ParentRpc { host: "localhost".into(), port: 18443, login }) })
+            let parent = Some(ParentRpc { host: "localhost".into(), port: 18443, login });
+            lines(&ElementsConfOptions { parent, ..ElementsConfOptions::default() })
         };
         let cookie = parent(ParentRpcLogin::Cookie("/bitcoin/.cookie".into()));
         for expected in [

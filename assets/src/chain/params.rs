@@ -18,6 +18,9 @@ const DEFAULT_PAK_KEY: [u8; 33] = [
     0xeb, 0x0a, 0x3a, 0x87, 0xb5, 0xcd, 0xf0, 0x99, 0xd5, 0x98, 0x74, 0xe1, 0x94, 0x0f,
 ];
 
+/// What the magic number of a chain is hashed under.
+const MAGIC_TAG: &[u8] = b"aquifer/network-magic";
+
 /// Length of a `-pak` entry in bytes: the offline and the online public key.
 const PAK_ENTRY_LENGTH: usize = 66;
 
@@ -257,6 +260,14 @@ impl ChainParams {
     /// Hash of the genesis block: the name of the chain.
     pub fn genesis_hash(&self) -> BlockHash {
         super::genesis::hash(self)
+    }
+
+    /// `-pchmessagestart`: what messages between nodes of this chain begin with. It follows from the genesis block, so that
+    /// nodes of two chains with Elements' one default do not take each other for peers.
+    pub fn network_magic(&self) -> [u8; 4] {
+        let hash = bitcoin::hashes::sha256::Hash::hash(&[MAGIC_TAG, self.genesis_hash().as_byte_array()].concat());
+        let [a, b, c, d, ..] = hash.to_byte_array();
+        [a, b, c, d]
     }
 
     /// The asset that peg-ins make. It is also the policy asset, in which fees are paid.

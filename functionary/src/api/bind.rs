@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
 use crate::files::FileError;
+use crate::peers::TlsError;
 
 /// A listening address is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +28,12 @@ pub enum ListenError {
     /// Its address is not to be had.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// What callers log in with cannot be left for them.
+    /// TLS does not take the member's certificate.
     #[error(transparent)]
-    Cookie(#[from] FileError),
+    Tls(#[from] TlsError),
+    /// A file that it needs.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Listens on `address`; also returns the address with the port that was found where the configured one was 0.

@@ -12,7 +12,8 @@ use crate::identity::load_federation;
 
 /// Print the elements.conf with which a stock elementsd follows the chain.
 ///
-/// It contains no secret. With `--with-bitcoind`, elementsd also checks the depth of peg-ins, with the bitcoind of
+/// It contains no secret. A member that listens for nodes (`p2p` of `[interfaces]` in aquiferd.toml) is named as the one to
+/// connect to. With `--with-bitcoind`, elementsd also checks the depth of peg-ins, with the bitcoind of
 /// aquiferd.toml.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -30,20 +31,22 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self, load: impl FnOnce() -> Result<Config, CliError>) -> Result<Output, CliError> {
-        let (params, parent) = match &self.network {
+        let (params, extra) = match &self.network {
             Some(path) => {
                 let network: Network = files::read_json(path)?;
                 network.check().map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
-                (network.params, None)
+                (network.params, ElementsConfOptions::default())
             }
             None => {
                 let config = load()?;
                 let federation = load_federation(&config.data)?;
                 let parent = self.with_bitcoind.then(|| parent_rpc(&config.file.bitcoind)).transpose()?;
-                (federation.params, parent)
+                // An address that stands for all of this machine is none that can be called.
+                let connect = config.file.interfaces.p2p.filter(|address| !address.ip().is_unspecified());
+                (federation.params, ElementsConfOptions { parent, connect })
             }
         };
-        let text = elements_conf(&params, &ElementsConfOptions { parent });
+        let text = elements_conf(&params, &extra);
         let json = json!({ "elements_conf": text });
         Ok(Output { text, json })
     }

@@ -108,6 +108,9 @@ impl Follower {
             let waiting = Arc::make_mut(&mut waiting);
             scripts.extend(waiting.leave_out(&txids, &spent));
             scripts.extend(difference.into_iter().flat_map(|difference| waiting.apply(&self.params, difference)));
+            if next <= last || !scripts.is_empty() {
+                waiting.begin_state();
+            }
         }
         self.tell_progress(last, tip.height);
         let is_new_block = next <= last;

@@ -120,6 +120,12 @@ impl<'a> IndexView<'a> {
         self.tip
     }
 
+    /// The number of the state that is seen: views with the same number give the same answers. Another run of the member
+    /// begins with 0 again.
+    pub fn state(&self) -> u64 {
+        self.waiting.state()
+    }
+
     /// The ledger, for what it answers by itself. It may have a block or two more than this view.
     pub fn ledger(&self) -> &Snapshot<'a> {
         &self.ledger
@@ -172,6 +178,16 @@ impl<'a> IndexView<'a> {
                      ORDER BY number",
                 )?
                 .query_map([height], |row| Ok(Txid::from_byte_array(row.get(0)?)))?
+                .collect()
+        })
+    }
+
+    /// Hashes of the blocks from genesis to `last`, or to the tip.
+    pub fn hashes(&self, last: u32) -> Result<Vec<BlockHash>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT hash FROM blocks WHERE height <= ?1 ORDER BY height")?
+                .query_map([last], |row| Ok(BlockHash::from_byte_array(row.get(0)?)))?
                 .collect()
         })
     }
@@ -261,10 +277,7 @@ impl<'a> IndexView<'a> {
             },
         };
         self.query(|connection| {
-            connection
-                .prepare_cached(query)?
-                .query_map(params![of, after, integer(limit)], |row| final_tx(row))?
-                .collect()
+            connection.prepare_cached(query)?.query_map(params![of, after, integer(limit)], final_tx)?.collect()
         })
     }
 

@@ -61,6 +61,7 @@ pub struct Waiting {
     assets: HashMap<AssetId, BTreeSet<(u64, Txid)>>,
     spends: HashMap<OutPoint, (Txid, u32)>,
     arrivals: u64,
+    state: u64,
 }
 
 type Places<K> = HashMap<K, BTreeSet<(u64, Txid)>>;
@@ -148,6 +149,16 @@ impl Waiting {
     /// Whether a transaction spends outputs of another one that waits.
     pub fn depends_on_waiting(&self, waiting: &WaitingTx) -> bool {
         waiting.spends().any(|(_, outpoint)| self.transactions.contains_key(&outpoint.txid))
+    }
+
+    /// The number of this state of the chain and the mempool.
+    pub(super) fn state(&self) -> u64 {
+        self.state
+    }
+
+    /// Another state begins.
+    pub(super) fn begin_state(&mut self) {
+        self.state = self.state.saturating_add(1);
     }
 
     /// How the mempool differs now.

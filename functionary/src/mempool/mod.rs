@@ -24,6 +24,7 @@ mod replacement;
 mod view;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aquifer_assets::block::MAX_BLOCK_SIGOPS_COST;
@@ -35,7 +36,7 @@ use aquifer_assets::transaction::{
     TxContext, TxError, check_federation_policy, fee_in, spent_outputs, verify_transaction_with,
 };
 use aquifer_assets::verdicts::VerdictCache;
-use elements::{OutPoint, Script, Txid};
+use elements::{OutPoint, Script, Txid, Wtxid};
 use tokio::sync::watch;
 
 use crate::chain::parent::{DepthVerdict, ParentChain};
@@ -43,7 +44,7 @@ use crate::chain::{Clock, SystemClock};
 use crate::store::StoreError;
 use crate::store::ledger::{LedgerReader, Snapshot, Tip};
 use objections::Objections;
-use pool::{Entry, Pool, Verified};
+use pool::{Entry, Pool, Totals, Verified};
 use replacement::Replacement;
 use view::PoolView;
 
@@ -95,6 +96,19 @@ pub struct Mempool {
     pool: Mutex<Pool>,
     objections: Mutex<Objections>,
     changes: watch::Sender<u64>,
+}
+
+/// A waiting transaction as it is announced to others.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its place in the order of arrival.
+    pub number: u64,
+    /// Its id.
+    pub txid: Txid,
+    /// The hash of all of it.
+    pub wtxid: Wtxid,
+    /// Its fee rate, in satoshi per 1,000 vbytes of the discounted size.
+    pub fee_rate_sat_per_kvb: u64,
 }
 
 /// A waiting transaction as a block builder sees it.
@@ -272,8 +286,9 @@ impl Mempool {
         let measure = policy::check_spends(&transaction, &spent, self.params.genesis_hash())?;
         check_fee(measure.discounted_vsize)?;
         packages::check_limits(pool, &transaction, measure, &replacement.doomed)?;
+        let wtxid = transaction.wtxid();
         let transaction = Arc::new(transaction);
-        Ok((replacement, Verified { transaction, effects, measure, fee_sat, admitted_at }))
+        Ok((replacement, Verified { transaction, wtxid, effects, measure, fee_sat, admitted_at }))
     }
 
     /// The rules of the ledger: the one place where the pool asks for them.
@@ -387,8 +402,8 @@ impl Mempool {
                 PoolView { ledger: &ledger, pool: &pool, without: &without, next_height: tip.height.saturating_add(1) };
             match self.verify(&tip, &entry.transaction, &view) {
                 Ok(effects) => {
-                    let Entry { transaction, measure, fee_sat, admitted_at, .. } = entry;
-                    pool.insert(txid, Verified { transaction, effects, measure, fee_sat, admitted_at });
+                    let Entry { transaction, wtxid, measure, fee_sat, admitted_at, .. } = entry;
+                    pool.insert(txid, Verified { transaction, wtxid, effects, measure, fee_sat, admitted_at });
                 }
                 Err(error) => dropped.push((txid, error.to_string())),
             }
@@ -401,6 +416,26 @@ impl Mempool {
     /// A waiting transaction.
     pub fn get(&self, txid: &Txid) -> Option<Arc<Transaction>> {
         self.lock().entries.get(txid).map(|entry| Arc::clone(&entry.transaction))
+    }
+
+    /// A waiting transaction by the hash of all of it.
+    pub fn get_by_wtxid(&self, wtxid: &Wtxid) -> Option<Arc<Transaction>> {
+        let pool = self.lock();
+        let entry = pool.by_wtxid.get(wtxid).and_then(|txid| pool.entries.get(txid));
+        entry.map(|entry| Arc::clone(&entry.transaction))
+    }
+
+    /// What waits and has arrived after the transaction of such a number, at most `most`, in order. One that was verified
+    /// anew has arrived anew.
+    pub fn arrivals_after(&self, number: u64, most: usize) -> Vec<Arrival> {
+        let pool = self.lock();
+        let later = pool.arrivals.range((Bound::Excluded(number), Bound::Unbounded)).take(most);
+        let arrivals = later.filter_map(|(number, txid)| {
+            let entry = pool.entries.get(txid)?;
+            let fee_rate_sat_per_kvb = Totals::of(entry).rate().sat_per_kvb();
+            Some(Arrival { number: *number, txid: *txid, wtxid: entry.wtxid, fee_rate_sat_per_kvb })
+        });
+        arrivals.collect()
     }
 
     /// A waiting transaction and when it was admitted, in seconds since 1970.

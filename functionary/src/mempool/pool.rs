@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use aquifer_assets::primitives::Transaction;
 use aquifer_assets::state::Effects;
-use elements::{OutPoint, Txid};
+use elements::{OutPoint, Txid, Wtxid};
 
 use super::error::Contested;
 use super::eviction::Floor;
@@ -88,6 +88,7 @@ impl Totals {
 /// A verified transaction with what was found out about it.
 pub(super) struct Verified {
     pub(super) transaction: Arc<Transaction>,
+    pub(super) wtxid: Wtxid,
     pub(super) effects: Effects,
     pub(super) measure: Measure,
     pub(super) fee_sat: u64,
@@ -98,6 +99,7 @@ pub(super) struct Verified {
 /// A waiting transaction.
 pub(super) struct Entry {
     pub(super) transaction: Arc<Transaction>,
+    pub(super) wtxid: Wtxid,
     pub(super) effects: Effects,
     pub(super) measure: Measure,
     pub(super) fee_sat: u64,
@@ -123,6 +125,7 @@ type Rank = (FeeRate, Reverse<u64>, Txid);
 #[derive(Default)]
 pub(super) struct Pool {
     pub(super) entries: HashMap<Txid, Entry>,
+    pub(super) by_wtxid: HashMap<Wtxid, Txid>,
     pub(super) spends: HashMap<OutPoint, Txid>,
     pub(super) claims: HashMap<bitcoin::OutPoint, Txid>,
     pub(super) arrivals: BTreeMap<u64, Txid>,
@@ -195,12 +198,12 @@ impl Pool {
 
     /// Adds a transaction that was verified against the ledger and this pool.
     pub(super) fn insert(&mut self, txid: Txid, verified: Verified) {
-        let Verified { transaction, effects, measure, fee_sat, admitted_at } = verified;
+        let Verified { transaction, wtxid, effects, measure, fee_sat, admitted_at } = verified;
         self.next_arrival = self.next_arrival.wrapping_add(1);
         let arrival = self.next_arrival;
         let memory = memory_of(&transaction, measure.weight);
         let family = Totals::default();
-        let mut entry = Entry { transaction, effects, measure, fee_sat, admitted_at, arrival, memory, family };
+        let mut entry = Entry { transaction, wtxid, effects, measure, fee_sat, admitted_at, arrival, memory, family };
         let own = Totals::of(&entry);
         entry.family = own;
         for ancestor in self.ancestors(&entry.transaction) {
@@ -208,6 +211,7 @@ impl Pool {
         }
         self.spends.extend(entry.effects.spent.keys().map(|outpoint| (*outpoint, txid)));
         self.claims.extend(entry.effects.pegins.iter().map(|claim| (claim.deposit, txid)));
+        self.by_wtxid.insert(wtxid, txid);
         self.arrivals.insert(arrival, txid);
         self.by_age.insert((admitted_at, txid));
         self.by_score.insert((entry.score(), Reverse(arrival), txid));
@@ -228,6 +232,7 @@ impl Pool {
         for claim in &entry.effects.pegins {
             self.claims.remove(&claim.deposit);
         }
+        self.by_wtxid.remove(&entry.wtxid);
         self.arrivals.remove(&entry.arrival);
         self.by_age.remove(&(entry.admitted_at, *txid));
         self.by_score.remove(&(entry.score(), Reverse(entry.arrival), *txid));

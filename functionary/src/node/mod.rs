@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::oversight::Oversight;
 use crate::api::grpc::{Api, ApiError};
-use crate::api::{BindError, Interfaces, LedgerBackend, ListenError, Sources};
+use crate::api::{BindError, Interfaces, ListenError, Sources};
 use crate::ceremony::CeremonyArchive;
 use crate::chain::judge::Judge;
 use crate::chain::parent::ParentChain;
@@ -175,7 +175,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     )
     .await?;
     let api = Api::bind(config.file.api.listen).await?;
-    let interfaces = Interfaces::bind(&config.file.interfaces, data).await?;
+    let interfaces = Interfaces::bind(&config.file.interfaces, &member.tls, data).await?;
     let peers = running.peers.clone();
     let network: Arc<dyn Network> = Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
     #[cfg(feature = "sabotage")]
@@ -251,7 +251,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         parent,
         driver,
         peers: peers.clone(),
-        status,
+        status: Arc::clone(&status),
         oversight: oversight.clone(),
         halts: Arc::clone(&halts),
     });
@@ -267,9 +267,10 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     let sources = Sources {
         params,
         roster: Arc::clone(&roster),
+        status,
         ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
-        backend: Arc::clone(&backend) as Arc<dyn LedgerBackend>,
+        backend: Arc::<backend::NodeBackend>::clone(&backend),
         index,
     };
     let mut interfaces = interfaces.serve(&sources, &stop);

@@ -51,7 +51,7 @@ pub(super) fn text(devnet: &Devnet, cast: &Cast) -> Result<String, HarnessError>
             format!("  http://{http}/api        Esplora and Waterfalls"),
             format!("  tcp://{electrum}            Electrum; with TLS: ssl://{electrum_tls}"),
             format!("  http://{jsonrpc}/           JSON-RPC: elements-cli -rpcport={} -rpccookiefile={cookie} getblockchaininfo", jsonrpc.port()),
-            format!("  {p2p}                  elementsd: aquiferd elements-conf, and connect={p2p}"),
+            format!("  {p2p}                  elementsd, with what aquiferd elements-conf prints"),
         ]);
     }
     let logs = devnet.folder()?.join("*.log");

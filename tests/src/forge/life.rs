@@ -43,7 +43,7 @@ impl Life {
         let [money, paying] = <[Coin; 2]>::try_from(coins).map_err(|_| ForgeError::NoOutput(0))?;
 
         let issue = Issue::new([7; 32], issued, 1, Shape::Explicit);
-        let (gold, token) = issue.assets(&paying).ok_or_else(|| ForgeError::NoOutput(0))?;
+        let (gold, token) = issue.assets(&paying).ok_or(ForgeError::NoOutput(0))?;
         let pays = [
             Pay::explicit(gold, issued, alice.script()),
             Pay::confidential(token, 1, alice.script()),
@@ -51,8 +51,8 @@ impl Life {
         ];
         let issuing = chain.issue(&[paying], &issue, &pays)?;
         chain.extend(vec![issuing.transaction.clone()])?;
-        let input = issuing.transaction.input.first().ok_or_else(|| ForgeError::NoOutput(0))?;
-        let (entropy, ..) = issued_assets(input).ok_or_else(|| ForgeError::NoOutput(0))?;
+        let input = issuing.transaction.input.first().ok_or(ForgeError::NoOutput(0))?;
+        let (entropy, ..) = issued_assets(input).ok_or(ForgeError::NoOutput(0))?;
 
         let pays = [
             Pay::confidential(pegged, 400_000, bob.script()),
@@ -93,6 +93,6 @@ impl Life {
     /// [`ForgeError`] if it cannot be made.
     pub fn payment(&mut self) -> Result<Transaction, ForgeError> {
         let pay = Pay::confidential(self.chain.pegged(), self.money.secrets.value - FEE_SAT, self.bob.script());
-        Ok(self.chain.pay(&[self.money.clone()], &[pay])?.transaction)
+        Ok(self.chain.pay(std::slice::from_ref(&self.money), &[pay])?.transaction)
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Randomness is seeded: the same seed makes the same bytes.
 
+mod backend;
 mod block;
 mod chain;
 mod deposit;
@@ -18,6 +19,7 @@ mod proofs;
 mod served;
 mod theft;
 
+pub use backend::MempoolBackend;
 pub use block::{commit_to_transactions, commit_to_witnesses, set_witness};
 pub use chain::{Chain, FEE_SAT, Refusal};
 pub use deposit::Deposit;

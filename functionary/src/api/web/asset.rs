@@ -94,7 +94,9 @@ pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page,
             (facts(&[
                 ("Issued in", html! { (link("/tx/", &issuance.txid.to_string())) ":" (issuance.vin) ", block " a href={ "/block/" (issuance.height) } { (issuance.height) } }),
                 ("Reissuance token", asset_link(&issuance.token, &pegged)),
-                ("Contract hash", full(reversed(&issuance.contract_hash))),
+                ("Contract hash", html! {
+                    @if issuance.contract_hash == [0; 32] { "none" } @else { (full(reversed(&issuance.contract_hash))) }
+                }),
                 ("Entropy", full(reversed(&issuance.entropy))),
             ]))
         }

@@ -11,7 +11,7 @@ use super::layout::{Page, Section};
 use super::look::{self, ago, btc, cards, facts, link, signed_btc, table};
 use super::transaction::{parent_owner, state_name};
 use super::{PageError, Site};
-use crate::api::{Pegout, PegoutState, ValveState};
+use crate::api::{KeyProof, Pegout, PegoutState, ValveState};
 use crate::store::ledger::Snapshot;
 
 /// Points of the chart.
@@ -33,25 +33,27 @@ pub(super) fn page(site: &Site) -> Result<Page, PageError> {
             p.alarm { "The coins do not cover what is owed: " (signed_btc(reserve.difference_sat)) }
         }
         (cards(&[
-            ("Held on Bitcoin", html! { (btc(reserve.coins_sat)) }),
-            ("Owed", html! { (btc(reserve.owed_sat)) }),
-            ("Difference", html! { (signed_btc(reserve.difference_sat)) }),
-            ("On the sidechain", html! { (btc(about_sat)) }),
-            ("Peg-outs that wait", html! { (btc(reserve.pending_pegouts_sat)) }),
+            ("Held on Bitcoin", html! { span.amount { (btc(reserve.coins_sat)) } }),
+            ("Owed", html! { span.amount { (btc(reserve.owed_sat)) } }),
+            ("Difference", html! { span.amount { (signed_btc(reserve.difference_sat)) } }),
+            ("On the sidechain", html! { span.amount { (btc(about_sat)) } }),
+            ("Peg-outs that wait", html! { span.amount { (btc(reserve.pending_pegouts_sat)) } }),
             ("Coins", html! { (reserve.coins) }),
         ]))
         (reserve_over_time(&snapshot)?)
         (facts(&[
-            ("Pegged in", html! { (btc(reserve.pegged_in_sat)) }),
-            ("Pegged out", html! { (btc(reserve.pegged_out_sat)) }),
-            ("Burned otherwise", html! { (btc(reserve.burned_sat)) }),
-            ("Spent by batches that are not buried yet", html! { (btc(reserve.in_flight_sat)) }),
+            ("Pegged in", html! { span.amount { (btc(reserve.pegged_in_sat)) } }),
+            ("Pegged out", html! { span.amount { (btc(reserve.pegged_out_sat)) } }),
+            ("Burned otherwise", html! { span.amount { (btc(reserve.burned_sat)) } }),
+            ("Spent by batches that are not buried yet", html! { span.amount { (btc(reserve.in_flight_sat)) } }),
             ("Bitcoin", html! {
                 @if let Some(height) = info.parent_height { "at height " (height) } @else { "not followed: " (info.parent_problem) }
             }),
             ("Treasury key", html! {
-                @if let Some(txid) = info.key_proof { "has signed on Bitcoin, first in " span.hash.full { (txid) } }
-                @else { "has not signed on Bitcoin yet" }
+                @match &info.key_proof {
+                    KeyProof::Seen(txid) => { "has signed on Bitcoin, first in " span.hash.full { (txid) } }
+                    KeyProof::Missing(missing) => { "has not signed on Bitcoin yet; it takes " (missing) }
+                }
             }),
         ]))
         h2 { "The valve" }
@@ -95,7 +97,7 @@ fn valve(valve: &ValveState) -> Markup {
             vec![
                 html! { (member.name) },
                 html! {
-                    @match member.position { NoticeKind::Halt => span.tag.bad { "halt" }, NoticeKind::Resume => "open" }
+                    @match member.position { NoticeKind::Halt => span.tag.bad { "halt" }, NoticeKind::Resume => span.tag.good { "open" } }
                     @if member.changing { " (about to change)" }
                 },
             ]
@@ -104,7 +106,7 @@ fn valve(valve: &ValveState) -> Markup {
     html! {
         @match valve.closure {
             Some(closure) => p.alarm { "Closed: " (closure) },
-            None => p { "Open: peg-outs are paid." },
+            None => p { span.tag.good { "open" } " Peg-outs are paid." },
         }
         @if let Some(reason) = &valve.own_halt { p.notice { "This member takes no part in batches: " (reason) } }
         (facts(&[("Counts against the window", html! {
@@ -124,10 +126,11 @@ fn coins(snapshot: &Snapshot<'_>) -> Result<Markup, PageError> {
         .map(|coin| {
             vec![
                 html! { span.hash title=(coin.outpoint) { (look::short(&coin.outpoint.txid.to_string())) ":" (coin.outpoint.vout) } },
-                html! { (btc(coin.amount_sat)) },
+                html! { span.amount { (btc(coin.amount_sat)) } },
                 html! {
                     @match coin.kind {
                         CoinKind::Deposit { .. } => "deposit, under the federation's script",
+                        CoinKind::Federation { .. } => "change, under the federation's script",
                         CoinKind::Treasury => "under the treasury key",
                     }
                 },
@@ -143,7 +146,7 @@ fn pegout_table(site: &Site, pegouts: &[Pegout]) -> Markup {
         .map(|pegout| {
             vec![
                 html! { (link("/tx/", &pegout.request.txid.to_string())) ":" (pegout.request.vout) },
-                html! { (btc(pegout.amount_sat)) },
+                html! { span.amount { (btc(pegout.amount_sat)) } },
                 parent_owner(&site.sources.params, &pegout.parent_script),
                 html! {
                     span.tag.bad[pegout.state == PegoutState::Parked].good[pegout.state == PegoutState::Confirmed] { (state_name(pegout.state)) }
@@ -175,7 +178,7 @@ fn batches(pegouts: &[Pegout]) -> Markup {
                 html! { a href={ "/block/" (height) } { (height) } },
                 look::short(&txid.to_string()),
                 html! { (count) },
-                html! { (btc(*sum)) },
+                html! { span.amount { (btc(*sum)) } },
                 html! { span.tag.good[*state == PegoutState::Confirmed] { (state_name(*state)) } },
             ]
         })

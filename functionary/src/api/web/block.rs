@@ -1,6 +1,7 @@
 //! A block.
 
 use aquifer_assets::primitives::Block;
+use aquifer_federation::blocksign::signers;
 use elements::dynafed::Params;
 use elements::{BlockExtData, BlockHash};
 use maud::{Markup, html};
@@ -23,18 +24,18 @@ pub(super) fn page(site: &Site, name: &str) -> Result<Page, PageError> {
     let stored = snapshot.block(height)?.ok_or_else(nothing)?;
     let block = Block::decode(stored.block).map_err(|error| PageError::Failed(error.to_string()))?;
     let header = &block.header;
-    let signers = look::signers(header, &site.sources.roster);
+    let signers = signers(header, &site.sources.roster);
     let signed = signers.iter().filter(|signed| **signed).count();
     let tip = snapshot.tip()?.height;
     let body = html! {
         h1 { "Block " (height) }
         p.pages {
-            @if let Some(before) = height.checked_sub(1) { a href={ "/block/" (before) } { "Before" } }
-            @if height < tip { a href={ "/block/" (height.saturating_add(1)) } { "After" } }
+            @if let Some(before) = height.checked_sub(1) { a href={ "/block/" (before) } { "← Block " (before) } }
+            @if height < tip { a href={ "/block/" (height.saturating_add(1)) } { "Block " (height.saturating_add(1)) " →" } }
         }
         (facts(&[
             ("Hash", full(stored.hash)),
-            ("Before it", link("/block/", &header.prev_blockhash.to_string())),
+            ("Previous block", link("/block/", &header.prev_blockhash.to_string())),
             ("Time", moment(header.time.into())),
             ("Transactions", html! { (block.txdata.len()) }),
             ("Size", html! { (stored.size) " bytes, weight " (stored.weight) }),

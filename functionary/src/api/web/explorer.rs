@@ -40,7 +40,7 @@ pub(super) fn home(site: &Site) -> Result<Page, PageError> {
             ("Last block", html! { (ago(tip.time.into())) }),
             ("Waiting", html! { a href="/mempool" { (info.mempool_transactions) " transactions" } }),
             ("Least fee", html! { (info.min_fee_rate_sat_per_kvb) " sat/kvB" }),
-            ("Held on Bitcoin", html! { a href="/peg" { (btc(supply.reserve.coins_sat)) } }),
+            ("Held on Bitcoin", html! { a.amount href="/peg" { (btc(supply.reserve.coins_sat)) } }),
             ("Members here", html! { (online) " of " (members) }),
         ]))
         h2 { "Latest blocks" }
@@ -60,8 +60,8 @@ pub(super) fn blocks(site: &Site, from: Option<u32>) -> Result<Page, PageError> 
         h1 { "Blocks" }
         (block_table(site, &snapshot, from, BLOCKS)?)
         p.pages {
-            @if from < tip { a href={ "/blocks?from=" (from.saturating_add(BLOCKS).min(tip)) } { "Newer" } }
-            @if let Some(older) = from.checked_sub(BLOCKS) { a href={ "/blocks?from=" (older) } { "Older" } }
+            @if from < tip { a rel="prev" href={ "/blocks?from=" (from.saturating_add(BLOCKS).min(tip)) } { "Newer" } }
+            @if let Some(older) = from.checked_sub(BLOCKS) { a rel="next" href={ "/blocks?from=" (older) } { "Older" } }
         }
     };
     Ok(Page::new(Section::Blocks, "Blocks", body))
@@ -75,13 +75,13 @@ fn block_table(site: &Site, snapshot: &Snapshot<'_>, from: u32, count: u32) -> R
         rows.push(vec![
             html! { a href={ "/block/" (height) } { (height) } },
             html! { (moment(header.time.into())) },
+            html! { @if height == 0 { "genesis" } @else { (grid(&header, &site.sources.roster)) } },
             html! { (snapshot.txids(height)?.len()) },
             html! { (stored.size) },
-            html! { @if height == 0 { "genesis" } @else { (grid(&header, &site.sources.roster)) } },
             link("/block/", &stored.hash.to_string()),
         ]);
     }
-    Ok(table(&["Height", "Time", "Transactions", "Bytes", "Signatures", "Hash"], &rows, "There is no block."))
+    Ok(table(&["Height", "Time", "Signatures", "Transactions", "Bytes", "Hash"], &rows, "There is no block."))
 }
 
 const WAITING_HEADS: [&str; 5] = ["Transaction", "Since", "Fee", "Virtual bytes", "Rate"];

@@ -67,7 +67,7 @@ pub(super) fn document(chain: &str, page: &Page) -> Markup {
                 }
                 title { (page.title) " · " (chain) }
                 link rel="stylesheet" href="/static/style.css";
-                link rel="icon" href="data:,";
+                link rel="icon" type="image/svg+xml" href="/static/icon.svg";
                 script src="/static/unblind.js" defer {}
             }
             body {

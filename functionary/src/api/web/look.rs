@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aquifer_federation::blocksign::verify_header_signature;
+use aquifer_federation::blocksign::signers;
 use aquifer_federation::roster::Roster;
-use elements::{AssetId, BlockExtData, BlockHeader};
+use elements::{AssetId, BlockHeader};
 use maud::{Markup, html};
 use time::OffsetDateTime;
 
@@ -75,7 +75,13 @@ pub(super) fn now() -> u64 {
 
 /// A moment, in seconds since 1970, and how long ago it is.
 pub(super) fn moment(seconds: u64) -> Markup {
-    html! { time datetime=(utc(seconds, 'T')) title={ (utc(seconds, ' ')) " UTC" } { (utc(seconds, ' ')) " UTC" } " (" (ago(seconds)) ")" }
+    // In tables on a phone only how long ago it is has room.
+    html! {
+        time datetime=(utc(seconds, 'T')) title={ (utc(seconds, ' ')) " UTC" } {
+            span.utc { (utc(seconds, ' ')) " UTC · " }
+            (ago(seconds))
+        }
+    }
 }
 
 /// How long ago a moment is.
@@ -115,24 +121,6 @@ fn utc(seconds: u64, between: char) -> String {
             )
         },
     )
-}
-
-/// Whose signatures a header carries, in the order of the roster.
-pub(super) fn signers(header: &BlockHeader, roster: &Roster) -> Vec<bool> {
-    let BlockExtData::Dynafed { signblock_witness, .. } = &header.ext else {
-        return vec![false; roster.members().len()];
-    };
-    let block = header.block_hash();
-    // The signatures stand in the order of the keys: each is tried from where the one before was found.
-    let mut signatures = signblock_witness.iter().filter(|item| !item.is_empty()).peekable();
-    let members = roster.members().iter().map(|member| {
-        let signed = signatures.peek().is_some_and(|item| verify_header_signature(&member.block_key, &block, item));
-        if signed {
-            signatures.next();
-        }
-        signed
-    });
-    members.collect()
 }
 
 /// The members, and which of them has signed.

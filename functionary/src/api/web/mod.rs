@@ -154,6 +154,7 @@ pub(super) fn router(sources: Sources) -> Router {
         .route("/operator", get(|State(site): Shared| show(site, |site| operator::page(site))))
         .route("/search", get(search))
         .route("/static/style.css", get(|| fixed("text/css", include_str!("style.css"))))
+        .route("/static/icon.svg", get(|| fixed("image/svg+xml", include_str!("icon.svg"))))
         .route("/static/unblind.js", get(|| fixed("text/javascript", include_str!("unblind.js"))))
         .with_state(site)
 }

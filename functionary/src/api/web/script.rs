@@ -62,8 +62,8 @@ pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page,
         ]))
         (cards(&[
             ("Transactions", html! { (counts.transactions) }),
-            ("Paid to it", html! { (counts.funded) " outputs" }),
-            ("Unspent", html! { (counts.funded.saturating_sub(counts.spent)) " outputs" }),
+            ("Paid to it", html! { (counted(counts.funded)) }),
+            ("Unspent", html! { (counted(counts.funded.saturating_sub(counts.spent))) }),
         ]))
         h2 { "Unspent outputs" }
         (table(&["Output", "Block", "Amount"], &unspent, "None."))
@@ -72,4 +72,8 @@ pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page,
         p.pages { @if let Some(next) = next { a href={ "/address/" (name) "?after=" (next) } { "Older" } } }
     };
     Ok(Page::new(Section::Blocks, name, body))
+}
+
+fn counted(outputs: u64) -> String {
+    if outputs == 1 { "1 output".to_owned() } else { format!("{outputs} outputs") }
 }

@@ -123,8 +123,14 @@ impl Scene<'_> {
             return Ok(html! { "new in this block" });
         }
         if let Some(deposit) = input.pegin_prevout() {
+            // The first item of the witness, which was checked before the transaction came here.
+            let value = input.witness.pegin_witness.iter().next().and_then(|item| item.first_chunk());
             return Ok(html! {
-                span.tag { "peg-in" } " of the Bitcoin output " span.hash.full { (deposit) }
+                div {
+                    span.tag { "peg-in" }
+                    @if let Some(value) = value { " " span.amount { (btc(u64::from_le_bytes(*value))) } }
+                }
+                div.after { "Bitcoin output " span.hash.full { (deposit) } }
             });
         }
         let previous = input.previous_output;
@@ -179,7 +185,7 @@ impl Scene<'_> {
         if let Some(request) = parse_pegout(&self.site.sources.params, OutPoint::new(self.txid, vout), output) {
             let state = self.site.sources.backend.pegout(&request.outpoint)?;
             return Ok(html! {
-                div { span.tag { "peg-out" } " " (btc(request.amount_sat)) " to " (parent_owner(&self.site.sources.params, &request.parent_script)) }
+                div { span.tag { "peg-out" } " " span.amount { (btc(request.amount_sat)) } " to " (parent_owner(&self.site.sources.params, &request.parent_script)) }
                 @if let Some(pegout) = state {
                     div.after {
                         (state_name(pegout.state))

@@ -87,14 +87,7 @@ impl Snapshot<'_> {
         self.query(|connection| {
             connection
                 .prepare_cached("SELECT height, hash, time, median_time_past FROM blocks ORDER BY height DESC LIMIT 1")?
-                .query_row([], |row| {
-                    Ok(Tip {
-                        height: row.get(0)?,
-                        hash: BlockHash::from_byte_array(row.get(1)?),
-                        time: row.get(2)?,
-                        median_time_past: row.get(3)?,
-                    })
-                })
+                .query_row([], tip_of_row)
         })
     }
 
@@ -150,6 +143,26 @@ impl Snapshot<'_> {
                 .prepare_cached("SELECT height FROM blocks WHERE hash = ?1")?
                 .query_row([hash.to_byte_array()], |row| row.get(0))
                 .optional()
+        })
+    }
+
+    /// Where the chain stood when the block at this height was its last.
+    pub fn tip_at(&self, height: u32) -> Result<Option<Tip>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT height, hash, time, median_time_past FROM blocks WHERE height = ?1")?
+                .query_row([height], tip_of_row)
+                .optional()
+        })
+    }
+
+    /// Headers with witness from a height on, at most `count`, as Elements serializes them, with the hash of each.
+    pub fn headers_from(&self, height: u32, count: u32) -> Result<Vec<(BlockHash, Vec<u8>)>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT hash, header FROM blocks WHERE height >= ?1 ORDER BY height LIMIT ?2")?
+                .query_map([height, count], |row| Ok((BlockHash::from_byte_array(row.get(0)?), row.get(1)?)))?
+                .collect()
         })
     }
 
@@ -240,6 +253,15 @@ impl Snapshot<'_> {
             self.query(|connection| connection.query_row("SELECT COUNT(*) FROM coins", [], |row| row.get(0)))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
+}
+
+fn tip_of_row(row: &Row<'_>) -> Result<Tip, rusqlite::Error> {
+    Ok(Tip {
+        height: row.get(0)?,
+        hash: BlockHash::from_byte_array(row.get(1)?),
+        time: row.get(2)?,
+        median_time_past: row.get(3)?,
+    })
 }
 
 fn stored_header(row: &Row<'_>) -> Result<StoredBlock, rusqlite::Error> {
