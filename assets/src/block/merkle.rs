@@ -8,7 +8,7 @@ use elements::encode::serialize;
 use elements::hashes::sha256d;
 use elements::{TxMerkleNode, Txid, fast_merkle_root};
 
-use crate::primitives::{Transaction, TxIn, TxInWitness, TxOutWitness};
+use crate::primitives::{Transaction, TxInWitness, TxOutWitness};
 
 fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     sha256d::Hash::hash(&[left.as_slice(), right.as_slice()].concat()).to_byte_array()
@@ -109,22 +109,13 @@ fn output_witness_hash(witness: &TxOutWitness) -> [u8; 32] {
 }
 
 /// Hash of all witnesses of a transaction, and of nothing else (`GetWitnessOnlyHash`).
-pub fn witness_only_hash(tx: &Transaction) -> [u8; 32] {
-    hash_with(tx, |input| input_witness_hash(&input.witness))
-}
-
-/// The same as a block commits to it. The coinbase carries the nonce of the commitment in its input witness, which can
-/// therefore not be committed to.
-fn committed_witness_hash(tx: &Transaction) -> [u8; 32] {
-    if tx.is_coinbase() {
-        hash_with(tx, |_| input_witness_hash(&TxInWitness::default()))
-    } else {
-        witness_only_hash(tx)
-    }
-}
-
-fn hash_with(tx: &Transaction, input_hash: impl Fn(&TxIn) -> [u8; 32]) -> [u8; 32] {
-    let inputs = fast_root(&tx.input.iter().map(input_hash).collect::<Vec<_>>());
+pub fn witness_hash(tx: &Transaction) -> [u8; 32] {
+    // The coinbase carries the nonce of the commitment in its input witness, which can therefore not be committed to.
+    let coinbase = tx.is_coinbase();
+    let inputs = tx.input.iter().map(|input| {
+        if coinbase { input_witness_hash(&TxInWitness::default()) } else { input_witness_hash(&input.witness) }
+    });
+    let inputs = fast_root(&inputs.collect::<Vec<_>>());
     let outputs = tx.output.iter().map(|output| output_witness_hash(&output.witness)).collect::<Vec<_>>();
     fast_root(&[inputs, fast_root(&outputs)])
 }
@@ -134,7 +125,7 @@ fn hash_with(tx: &Transaction, input_hash: impl Fn(&TxIn) -> [u8; 32]) -> [u8; 3
 /// The coinbase counts with the outputs it has, so its commitment output must be in place before this is computed (its
 /// content does not matter).
 pub fn witness_commitment(transactions: &[Transaction], nonce: &[u8; 32]) -> [u8; 32] {
-    let leaves = transactions.iter().map(committed_witness_hash).collect::<Vec<_>>();
+    let leaves = transactions.iter().map(witness_hash).collect::<Vec<_>>();
     parent(&fast_root(&leaves), nonce)
 }
 

@@ -337,10 +337,12 @@ fn test(node: &Node, transaction: Transaction, most: Option<u64>) -> Result<Obje
     let (txid, wtxid) = (transaction.txid(), transaction.wtxid());
     let fields = Object::new().with("txid", Json::shown(txid)).with("wtxid", Json::shown(wtxid));
     let refused = |reason: String| fields.clone().with("allowed", false).with("reject-reason", reason);
-    if node.sources.mempool.get(&txid).is_some() {
+    // That it is a coinbase is said before anything of where it stands.
+    let is_coinbase = transaction.is_coinbase();
+    if !is_coinbase && node.sources.mempool.get(&txid).is_some() {
         return Ok(refused("txn-already-in-mempool".to_owned()));
     }
-    if is_final(node, &txid)? {
+    if !is_coinbase && is_final(node, &txid)? {
         return Ok(refused("txn-already-known".to_owned()));
     }
     match node.sources.mempool.test(transaction) {

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -155,6 +155,10 @@ async fn receive(State(desk): State<Desk>, request: Request) -> Response {
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Response> {
+    // Not waited for, if its head says that it is too long.
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > MAX_BODY_LEN) {
+        return Err(text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long"));
+    }
     match tokio::time::timeout(BODY_LIMIT, axum::body::to_bytes(body, MAX_BODY_LEN)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => Err(text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long, or was cut off")),

@@ -3,6 +3,7 @@
 use std::str::FromStr as _;
 
 use aquifer_assets::block::MAX_BLOCK_WEIGHT;
+use aquifer_assets::script::Form;
 use elements::secp256k1_zkp::PublicKey;
 use elements::{Address, Script};
 
@@ -146,12 +147,10 @@ fn described(script: &Script) -> Object {
         && script.is_witness_program()
     {
         let mut fields = Object::new();
-        if !(script.is_v0_p2wpkh() || script.is_v0_p2wsh() || script.is_v1_p2tr()) {
-            fields.set("iswitness", true);
-        } else {
+        if Form::of(bytes) == Form::Program {
             fields.set("isscript", !script.is_v0_p2wpkh());
-            fields.set("iswitness", true);
         }
+        fields.set("iswitness", true);
         // OP_1 is 0x51; OP_0 is 0.
         fields.set("witness_version", version.saturating_sub(0x50));
         fields.set("witness_program", Json::hex(program));
@@ -173,9 +172,12 @@ fn validate_address(node: &Node, arguments: &Arguments) -> Result<Json, RpcError
         fields = fields
             .with("address", Json::shown(address))
             .with("scriptPubKey", Json::hex(script.as_bytes()))
-            .and(described(&script))
-            .with("confidential_key", key)
-            .with("unconfidential", Json::shown(address.to_unconfidential()));
+            .and(described(&script));
+        // As in Elements, nothing is said of the blinding of programs of later versions.
+        if Form::of(script.as_bytes()) != Form::LaterProgram {
+            fields.set("confidential_key", key);
+            fields.set("unconfidential", Json::shown(address.to_unconfidential()));
+        }
     }
     if let Ok(parent) = &parent {
         let script = Script::from(parent.script_pubkey().to_bytes());

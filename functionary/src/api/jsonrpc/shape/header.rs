@@ -1,7 +1,6 @@
 //! Headers as `getblockheader` shows them (`rpc/blockchain.cpp`).
 
 use elements::dynafed::{FullParams, Params};
-use elements::encode::serialize;
 use elements::{BlockExtData, BlockHeader};
 
 use super::script::asm;
@@ -24,7 +23,7 @@ pub(crate) fn header_fields(header: &BlockHeader, median_time_past: u32) -> Obje
             let parameters =
                 Object::new().with("current", dynafed_entry(current)).with("proposed", dynafed_entry(proposed));
             fields
-                .with("signblock_witness_hex", Json::hex(serialize(signblock_witness)))
+                .with("signblock_witness_hex", signblock_witness.iter().map(Json::hex).collect::<Json>())
                 .with("dynamic_parameters", parameters)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aquifer_assets::block::witness_only_hash;
+use aquifer_assets::block::witness_hash;
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::primitives::{Nonce, Transaction, TxIn, TxOut};
 use aquifer_assets::transaction::issued_assets;
@@ -18,8 +18,8 @@ const MIN_RANGE_PROOF_LEN: usize = 65;
 /// All about a transaction that is in it.
 pub(crate) fn transaction_fields(params: &ChainParams, transaction: &Transaction) -> Object {
     let wtxid = transaction.wtxid();
-    let mut witness_hash = witness_only_hash(transaction);
-    witness_hash.reverse();
+    let mut withash = witness_hash(transaction);
+    withash.reverse();
     let mut fees = BTreeMap::<_, u64>::new();
     for output in transaction.output.iter().filter(|output| output.is_fee()) {
         if let (Some(asset), Some(amount)) = (output.asset.explicit(), output.value.explicit()) {
@@ -36,7 +36,7 @@ pub(crate) fn transaction_fields(params: &ChainParams, transaction: &Transaction
         .with("txid", Json::shown(transaction.txid()))
         .with("hash", Json::shown(wtxid))
         .with("wtxid", Json::shown(wtxid))
-        .with("withash", Json::hex(witness_hash))
+        .with("withash", Json::hex(withash))
         .with("version", transaction.version)
         .with("size", transaction.size())
         .with("vsize", transaction.vsize())
