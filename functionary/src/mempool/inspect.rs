@@ -80,7 +80,7 @@ pub enum WaitingOutput {
     /// A waiting transaction spends it.
     Spent,
     /// A waiting transaction makes it.
-    Made(TxOut),
+    Made(Box<TxOut>),
     /// Nothing that waits concerns it.
     Unknown,
 }
@@ -198,6 +198,6 @@ impl Mempool {
             return WaitingOutput::Spent;
         }
         let made = pool.entries.get(&outpoint.txid).and_then(|entry| entry.effects.created.get(outpoint));
-        made.map_or(WaitingOutput::Unknown, |coin| WaitingOutput::Made(coin.output.clone()))
+        made.map_or(WaitingOutput::Unknown, |coin| WaitingOutput::Made(Box::new(coin.output.clone())))
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Pictures of all of it lie in `target/pages/` afterwards, for a person to look at.
 
-#![allow(clippy::panic)]
+#![allow(clippy::panic, clippy::print_stdout, reason = "tests; what is skipped is said")]
 
 mod driver;
 

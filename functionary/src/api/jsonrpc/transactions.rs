@@ -177,7 +177,7 @@ fn program_for(script: &Script) -> Option<Script> {
             key_hash(&hash160::Hash::hash(key).to_byte_array())
         }
         Form::KeyHash => key_hash(keys.first()?),
-        Form::Multisig { .. } if !keys.iter().all(|key| is_compressed(key)) => None,
+        Form::Multisig { .. } if !keys.iter().all(is_compressed) => None,
         Form::Multisig { .. } | Form::Other | Form::Fee => Some(script.to_v0_p2wsh()),
         Form::Data | Form::ScriptHash | Form::Program | Form::LaterProgram => None,
     }

@@ -114,7 +114,7 @@ type Shared = State<Arc<Site>>;
 pub(super) fn router(sources: Sources) -> Router {
     let site = Arc::new(Site { sources, places: Semaphore::new(PLACES) });
     Router::new()
-        .route("/", get(|State(site): Shared| show(site, |site| explorer::home(site))))
+        .route("/", get(|State(site): Shared| show(site, explorer::home)))
         .route(
             "/blocks",
             get(|State(site): Shared, Query(start): Query<Start>| {
@@ -137,7 +137,7 @@ pub(super) fn router(sources: Sources) -> Router {
                 show(site, move |site| script::page(site, &name, after.after.as_deref()))
             }),
         )
-        .route("/mempool", get(|State(site): Shared| show(site, |site| explorer::mempool(site))))
+        .route("/mempool", get(|State(site): Shared| show(site, explorer::mempool)))
         .route(
             "/assets",
             get(|State(site): Shared, Query(start): Query<Start>| {
@@ -150,8 +150,8 @@ pub(super) fn router(sources: Sources) -> Router {
                 show(site, move |site| asset::page(site, &id, after.after.as_deref()))
             }),
         )
-        .route("/peg", get(|State(site): Shared| show(site, |site| audit::page(site))))
-        .route("/operator", get(|State(site): Shared| show(site, |site| operator::page(site))))
+        .route("/peg", get(|State(site): Shared| show(site, audit::page)))
+        .route("/operator", get(|State(site): Shared| show(site, operator::page)))
         .route("/search", get(search))
         .route("/static/style.css", get(|| fixed("text/css", include_str!("style.css"))))
         .route("/static/icon.svg", get(|| fixed("image/svg+xml", include_str!("icon.svg"))))

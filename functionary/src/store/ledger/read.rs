@@ -72,6 +72,9 @@ fn damaged(what: impl std::fmt::Display) -> StoreError {
     StoreError::Inconsistent { file: NAME.into(), reason: what.to_string() }
 }
 
+/// An unspent output as it is kept: txid, vout, height, whether a coinbase made it, and its bytes.
+type CoinRow = ([u8; 32], u32, u32, bool, Vec<u8>);
+
 impl Snapshot<'_> {
     /// Runs a query on the snapshot's connection.
     pub(super) fn query<T>(
@@ -216,7 +219,7 @@ impl Snapshot<'_> {
 
     /// The unspent outputs of a script that can be spent.
     pub fn coins_of(&self, script: &Script) -> Result<Vec<(OutPoint, Coin)>, StoreError> {
-        let rows: Vec<([u8; 32], u32, u32, bool, Vec<u8>)> = self.query(|connection| {
+        let rows: Vec<CoinRow> = self.query(|connection| {
             connection
                 .prepare_cached(
                     "SELECT DISTINCT coins.txid, vout, coins.height, is_coinbase, output
