@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcoin::hashes::{Hash as _, sha256d};
 use bitcoin::p2p::message_network::VersionMessage;
@@ -221,8 +221,10 @@ impl Peer {
     /// # Errors
     /// When it does not.
     pub fn wait_closed(&mut self) -> Result<(), HarnessError> {
+        let begun = Instant::now();
         loop {
             match self.read() {
+                Ok(_) if begun.elapsed() > LIMIT => return Err(story("the connection stays open")),
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     return Err(story("the connection stays open"));
