@@ -10,6 +10,7 @@ mod wire;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
+use aquifer_assets::chain::{ElementsConfOptions, elements_conf};
 use aquifer_tests::HarnessError;
 use aquifer_tests::devnet::{Devnet, DevnetOptions, Served};
 use aquifer_tests::elementsd::{Elementsd, VARIABLE};
@@ -53,7 +54,8 @@ fn a_member_answers_as_elementsd_does() -> Result<(), HarnessError> {
         };
         cli::check(&program, &caller)?;
         let params = devnet.chain()?.file().params.clone();
-        let configuration = devnet.member(0)?.elements_conf()?;
+        // Without peers: it is to have what is given to it here, and nothing else.
+        let configuration = elements_conf(&params, &ElementsConfOptions::default());
         let elementsd = Elementsd::start(program, &configuration, &params.name)?;
         let height = u32::try_from(caller.call("getblockcount", &[])?.as_u64().unwrap()).unwrap();
         let ledger = devnet.ledger()?;

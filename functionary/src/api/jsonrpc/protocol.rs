@@ -82,12 +82,12 @@ impl Request {
         self.version == Version::Two && self.id.is_none()
     }
 
-    fn answer(&self, result: &Result<Json, RpcError>, text: &mut String) {
+    fn answer(&self, result: Result<Json, RpcError>, text: &mut String) {
         let id = self.id.as_ref().map_or(Json::Null, Json::from);
         let answer = match (self.version, result) {
-            (Version::Old, Ok(result)) => Object::new().with("result", result.clone()).with("error", Json::Null),
+            (Version::Old, Ok(result)) => Object::new().with("result", result).with("error", Json::Null),
             (Version::Old, Err(error)) => Object::new().with("result", Json::Null).with("error", error.json()),
-            (Version::Two, Ok(result)) => Object::new().with("jsonrpc", "2.0").with("result", result.clone()),
+            (Version::Two, Ok(result)) => Object::new().with("jsonrpc", "2.0").with("result", result),
             (Version::Two, Err(error)) => Object::new().with("jsonrpc", "2.0").with("error", error.json()),
         };
         Json::from(answer.with("id", id)).write(text);
@@ -107,7 +107,7 @@ fn status_of(code: Code) -> u16 {
 pub(crate) fn refusal(error: &RpcError) -> Reply {
     let request = Request { version: Version::Old, id: None, call: Err(error.clone()) };
     let mut body = String::new();
-    request.answer(&Err(error.clone()), &mut body);
+    request.answer(Err(error.clone()), &mut body);
     body.push('\n');
     Reply { status: status_of(error.code), body }
 }
@@ -142,7 +142,7 @@ fn answer_one(node: &Node, scope: &Scope, request: Value) -> Reply {
         _ => 200,
     };
     let mut body = String::new();
-    request.answer(&result, &mut body);
+    request.answer(result, &mut body);
     body.push('\n');
     Reply { status, body }
 }
@@ -164,7 +164,7 @@ fn answer_batch(node: &Node, scope: &Scope, requests: Vec<Value>) -> Reply {
             if body.len() > 1 {
                 body.push(',');
             }
-            request.answer(&result, &mut body);
+            request.answer(result, &mut body);
         }
     }
     if body.len() == 1 && !is_empty {
