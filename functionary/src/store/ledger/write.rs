@@ -216,14 +216,16 @@ fn insert_peg(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
     }
 }
 
+// Anybody can issue an asset again and again. Beyond what SQLite counts with it would go on in floating point, and what it
+// then keeps could not be read: the sums stop there.
 fn count_supply(transaction: &Transaction<'_>, new: &NewBlock<'_>, pegged_asset: AssetId) -> Done {
     let mut changed = BTreeSet::new();
     let mut add = transaction.prepare_cached(
         "INSERT INTO supply (asset, issued, removed, burned, blinded_issuances) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (asset) DO UPDATE SET
-             issued = issued + excluded.issued,
-             removed = removed + excluded.removed,
-             burned = burned + excluded.burned,
+             issued = min(issued + excluded.issued, 9223372036854775807),
+             removed = min(removed + excluded.removed, 9223372036854775807),
+             burned = min(burned + excluded.burned, 9223372036854775807),
              blinded_issuances = blinded_issuances + excluded.blinded_issuances",
     )?;
     let mut count = |asset: AssetId, issued: u64, removed: u64, burned: u64, blinded: u32| {
@@ -274,4 +276,51 @@ fn count_supply(transaction: &Transaction<'_>, new: &NewBlock<'_>, pegged_asset:
         history.execute(params![asset.to_byte_array(), new.height])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use aquifer_assets::state::IssuanceRecord;
+    use elements::Txid;
+
+    use super::*;
+    use crate::store::OpenGate;
+    use crate::store::ledger::LedgerReader;
+
+    #[test]
+    fn more_of_an_asset_than_can_be_counted_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let params = ChainParams::elements_default("supply");
+        let mut store = LedgerStore::open(&path, &params, Arc::new(OpenGate)).unwrap();
+        let asset = AssetId::from_byte_array([1; 32]);
+        let issue = |vin| IssuanceRecord {
+            txid: Txid::from_byte_array([2; 32]),
+            vin,
+            asset,
+            token: AssetId::from_byte_array([3; 32]),
+            entropy: [4; 32],
+            contract_hash: None,
+            amount: Some(1 << 62),
+            token_amount: None,
+        };
+        let effects = Effects { issuances: (0..3).map(issue).collect(), ..Effects::default() };
+        let block = params.genesis_block();
+        let block = Block::decode(serialize(&block)).unwrap();
+        let new = NewBlock {
+            block: &block,
+            height: 1,
+            median_time_past: 0,
+            effects: &effects,
+            certificate: &[],
+            batch: None,
+            valve: None,
+        };
+        store.database.note(|transaction| count_supply(transaction, &new, params.pegged_asset())).unwrap();
+        let supply = LedgerReader::new(&path).snapshot().unwrap().supply().unwrap();
+        let issued = supply.iter().find(|supply| supply.asset == asset).unwrap().issued;
+        assert_eq!(issued, u64::try_from(i64::MAX).unwrap());
+    }
 }
