@@ -280,10 +280,14 @@ impl Devnet {
     /// When a member dies or it takes too long.
     pub fn wait_connected(&mut self) -> Result<(), HarnessError> {
         let others = self.members.iter().filter(|member| member.is_started()).count().saturating_sub(1);
-        for member in self.members.iter_mut().filter(|member| member.is_started()) {
-            let what = format!("{} is connected to {others} members", member.name());
+        let started: Vec<usize> =
+            (0..).zip(&self.members).filter(|(_, member)| member.is_started()).map(|(index, _)| index).collect();
+        for index in started {
+            let what = format!("{} is connected to {others} members", self.member(index)?.name());
             wait::until(&what, READY_LIMIT, || {
-                member.check_running()?;
+                // One that has died is why the others wait.
+                self.members.iter_mut().filter(|member| member.is_started()).try_for_each(Member::check_running)?;
+                let member = self.member(index)?;
                 Ok(match member.status() {
                     Ok(status) if status.connected >= others => Answer::Ready(()),
                     Ok(status) => Answer::NotYet(format!("{} connected", status.connected)),

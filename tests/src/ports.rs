@@ -2,7 +2,9 @@
 //! one machine do not choose the same one. Ports are taken from below the range the system uses for outgoing
 //! connections: a member that is away for a moment must not find its port taken by somebody's client socket.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Mutex, PoisonError};
 
 use rand::Rng;
 
@@ -12,7 +14,10 @@ const FIRST: u16 = 15_000;
 const LAST: u16 = 32_000;
 const TRIES: u32 = 200;
 
-/// A port nobody else gets while this value lives.
+/// Ports that this process has given out. A port is free between being let go and being used, and must not be found again.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port nobody else gets while this value lives, and that this process never gives out again.
 #[derive(Debug)]
 pub struct ReservedPort {
     port: u16,
@@ -28,7 +33,12 @@ impl ReservedPort {
         let mut rng = rand::thread_rng();
         for _ in 0..TRIES {
             let port = rng.gen_range(FIRST..=LAST);
+            let is_given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).contains(&port);
+            if is_given {
+                continue;
+            }
             if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+                GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
                 return Ok(Self { port, listener });
             }
         }
