@@ -241,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
             self.send(Command::Ping, rand::random::<u64>().to_le_bytes().to_vec()).await?;
             self.tell_floor().await?;
         }
-        Ok(self.ask_for_announced().await?)
+        self.ask_for_announced().await
     }
 
     /// Tells the peer below which fee rate it need not offer transactions, where that has changed.
