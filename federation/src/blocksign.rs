@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use aquifer_assets::chain::{ChainParams, Multisig};
 use bitcoin::secp256k1::{Message, PublicKey, SECP256K1, SecretKey, ecdsa::Signature};
-use elements::BlockHash;
+use elements::{BlockExtData, BlockHash, BlockHeader};
 
-use crate::roster::MemberIndex;
+use crate::roster::{MemberIndex, Roster};
 
 /// The only signature type that Elements accepts in a block witness.
 const SIGHASH_ALL: u8 = 1;
@@ -55,12 +55,29 @@ pub fn assemble_witness(params: &ChainParams, signatures: &BTreeMap<MemberIndex,
     (witness.len() == threshold.checked_add(2)?).then_some(witness)
 }
 
+/// Whose signatures the witness of a header carries, in the order of the roster. Of the members that have signed, a witness
+/// takes the first `k` only.
+pub fn signers(header: &BlockHeader, roster: &Roster) -> Vec<bool> {
+    let signatures: &[Vec<u8>] = match &header.ext {
+        BlockExtData::Dynafed { signblock_witness, .. } => signblock_witness,
+        BlockExtData::Proof { .. } => &[],
+    };
+    let block = header.block_hash();
+    // The signatures stand in the order of the keys: each is tried from where the one before was found.
+    let mut signatures = signatures.iter().filter(|item| !item.is_empty()).peekable();
+    let signed = roster
+        .members()
+        .iter()
+        .map(|member| signatures.next_if(|item| verify_header_signature(&member.block_key, &block, item)).is_some());
+    signed.collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use aquifer_assets::block::check_block_signatures;
     use aquifer_assets::chain::Federation;
-    use elements::{BlockExtData, BlockHeader, TxMerkleNode, dynafed};
+    use elements::{TxMerkleNode, dynafed};
 
     use super::*;
     use crate::{keys::MemberSeed, roster::tests::federation_of};
@@ -101,14 +118,20 @@ mod tests {
             let mut signatures = sign_all(&seeds, &header.block_hash());
             let witness = assemble_witness(&params, &signatures).unwrap();
             assert_eq!(witness.len(), roster.threshold() + 2);
-            check_block_signatures(&Federation::without_votes(&params, 1), &with_witness(header.clone(), witness))
-                .unwrap();
+            let signed = with_witness(header.clone(), witness);
+            check_block_signatures(&Federation::without_votes(&params, 1), &signed).unwrap();
+            let first = (0..roster.members().len()).map(|position| position < roster.threshold());
+            assert_eq!(signers(&signed, &roster), first.collect::<Vec<_>>());
             while signatures.len() > roster.threshold() {
                 signatures.pop_first();
             }
             let witness = assemble_witness(&params, &signatures).unwrap();
-            check_block_signatures(&Federation::without_votes(&params, 1), &with_witness(header.clone(), witness))
-                .unwrap();
+            let signed = with_witness(header.clone(), witness);
+            check_block_signatures(&Federation::without_votes(&params, 1), &signed).unwrap();
+            let away = roster.members().len() - roster.threshold();
+            let last = (0..roster.members().len()).map(|position| position >= away);
+            assert_eq!(signers(&signed, &roster), last.collect::<Vec<_>>());
+            assert!(!signers(&header, &roster).contains(&true));
             let (_, stray) = signatures.pop_first().unwrap();
             assert_eq!(assemble_witness(&params, &signatures), None);
             signatures.insert(MemberIndex(99), stray);

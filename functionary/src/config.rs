@@ -6,6 +6,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -160,7 +161,13 @@ impl DataDir {
         self.0.join("audit.key")
     }
 
-    /// A database by its name: `ledger`, `consensus`, `signer`, `parent`, `mempool`, `audit`, `auditor`.
+    /// The key that wallets encrypt descriptors to. Secret.
+    pub fn descriptor_key(&self) -> PathBuf {
+        self.0.join("descriptor.key")
+    }
+
+    /// A database by its name: `ledger`, `consensus`, `signer`, `parent`, `mempool`, `audit`, `auditor`,
+    /// `index`.
     pub fn database(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.db"))
     }
@@ -220,6 +227,12 @@ pub struct InterfacesConfig {
     /// Listen there for HTTP: explorer, Esplora, Waterfalls, asset registry, metrics [default: off].
     #[arg(long, value_name = "IP:PORT")]
     pub http: Option<SocketAddr>,
+    /// Requests per second that one address may send over HTTP [default: 300].
+    #[arg(long, value_name = "NUMBER")]
+    pub http_rate: Option<NonZeroU32>,
+    /// The folder of the asset registry, with a file <asset>.json for each asset, seen from the data folder [default: none].
+    #[arg(long, value_name = "FOLDER")]
+    pub registry: Option<PathBuf>,
     /// Listen there for Electrum wallets, without TLS [default: off].
     #[arg(long, value_name = "IP:PORT")]
     pub electrum: Option<SocketAddr>,
@@ -235,9 +248,29 @@ pub struct InterfacesConfig {
     /// Stay connected to this node of the Elements network; may be given several times.
     #[arg(long, value_name = "IP:PORT")]
     pub p2p_connect: Vec<SocketAddr>,
+    /// Whether the node keeps the index that HTTP and Electrum answer from.
+    #[arg(long, value_enum, default_value_t)]
+    pub index: IndexMode,
+}
+
+/// Whether there is an index of the chain. Deleting `index.db` has it made again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexMode {
+    /// There is where an interface needs it.
+    #[default]
+    On,
+    /// There is none: interfaces that need it say so.
+    Off,
 }
 
 impl InterfacesConfig {
+    /// Whether the index is to be kept: an interface needs it, and it is not switched off.
+    pub fn needs_index(&self) -> bool {
+        let is_wanted = self.http.is_some() || self.electrum.is_some() || self.electrum_tls.is_some();
+        is_wanted && self.index == IndexMode::On
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -19,6 +19,7 @@ pub mod config;
 pub mod files;
 pub mod halt;
 pub mod identity;
+pub mod index;
 pub mod mempool;
 pub mod node;
 pub mod opinion;

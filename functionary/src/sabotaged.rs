@@ -1,6 +1,7 @@
-//! `aquiferd-sabotaged`: `aquiferd` with a defect on purpose. Its verifier accepts marked range proofs whatever they prove.
+//! `aquiferd-sabotaged`: `aquiferd` with a defect on purpose. Its verifier accepts marked range proofs whatever they prove,
+//! and where the environment says so (`node/sabotage.rs`) it is silent or lies where it should sign, or forges notices.
 //!
-//! It exists to show what stands between such a defect and the treasury. Nobody should run it anywhere else.
+//! It exists to show what stands between such members and the treasury. Nobody should run it anywhere else.
 
 #![forbid(unsafe_code)]
 

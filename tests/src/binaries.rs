@@ -28,8 +28,9 @@ pub struct Binaries {
 }
 
 static FOUND: Mutex<Option<Binaries>> = Mutex::new(None);
+static FOUND_SABOTAGED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// A variant of `aquiferd` that is built for one test only, and the feature it needs.
+/// A variant of `aquiferd` that is built for tests only, and the feature it needs.
 const SABOTAGED: &str = "aquiferd-sabotaged";
 const SABOTAGE: &str = "aquifer-functionary/sabotage";
 
@@ -49,12 +50,18 @@ impl Binaries {
         Ok(binaries)
     }
 
-    /// Builds an `aquiferd` whose verifier accepts certain invalid range proofs (`aquifer-assets`, feature `sabotage`).
+    /// Builds an `aquiferd` whose verifier accepts certain invalid range proofs (`aquifer-assets`, feature `sabotage`), and
+    /// which can be told to be silent, to lie or to forge, where that has not been done by this process.
     ///
     /// # Errors
     /// The messages of the compiler, when it does not build.
     pub fn sabotaged() -> Result<PathBuf, HarnessError> {
+        let mut found = FOUND_SABOTAGED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = found.as_ref() {
+            return Ok(program.clone());
+        }
         let [program] = build(&["--bin", SABOTAGED, "--features", SABOTAGE], [SABOTAGED])?;
+        *found = Some(program.clone());
         Ok(program)
     }
 }

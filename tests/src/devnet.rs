@@ -34,7 +34,10 @@ use crate::wait::{self, Answer};
 use crate::wallet::Wallet;
 
 /// Names of members, in roster order.
-const NAMES: [&str; 10] = ["anna", "boris", "carla", "deniz", "elif", "felix", "greta", "hanna", "ivan", "joana"];
+const NAMES: [&str; 15] = [
+    "anna", "boris", "carla", "deniz", "elif", "felix", "greta", "hanna", "ivan", "joana", "karim", "lena", "marek",
+    "nora", "omar",
+];
 
 const ROSTER_LIMIT: Duration = Duration::from_secs(60);
 const CEREMONY_LIMIT: Duration = Duration::from_secs(180);
@@ -47,7 +50,7 @@ const PORT_TAKEN: &str = "in use";
 /// Choices for a devnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DevnetOptions {
-    /// Number of members, 1 to 10.
+    /// Number of members, 1 to 15.
     pub members: usize,
     /// Whose verifier accepts money from nothing.
     pub sabotaged: Sabotaged,
@@ -421,6 +424,17 @@ impl Devnet {
             let waiting: Vec<String> = client.call("getrawmempool", &[])?;
             Ok(waiting.into_iter().next().map_or_else(|| Answer::NotYet("an empty mempool".to_owned()), Answer::Ready))
         })
+    }
+
+    /// Waits until every member has seen the treasury key sign on Bitcoin.
+    ///
+    /// # Errors
+    /// When one has not within `limit`.
+    pub fn wait_key_proven(&self, limit: Duration) -> Result<(), HarnessError> {
+        for member in &self.members {
+            member.wait_status(limit, "the treasury key is proven", |status| status.text("key_proof").is_ok())?;
+        }
+        Ok(())
     }
 
     /// Gives a wallet pegged coins: pays its peg-in address on Bitcoin, mines, and waits for the claim.

@@ -81,6 +81,14 @@ pub enum HarnessError {
         /// How many were tried.
         tries: u32,
     },
+    /// A program that is not on this machine cannot be had.
+    #[error("{program}: {problem}")]
+    Unobtainable {
+        /// The program.
+        program: &'static str,
+        /// Why, and what a person can do.
+        problem: String,
+    },
     /// bitcoind, or another node with its interface, answered with an error or not at all.
     #[error("RPC: {0}")]
     Bitcoind(String),

@@ -10,6 +10,7 @@ use elements::BlockHash;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::auditor::Auditor;
+use crate::binaries::Binaries;
 use crate::bitcoind::Bitcoind;
 use crate::elementsd::Elementsd;
 use crate::error::HarnessError;
@@ -23,6 +24,10 @@ use crate::wait::{self, Answer};
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// When members sign a batch by script that the treasury key has not signed.
 const SCRIPT_AFTER_SECONDS: u32 = 10;
+/// The setting for that in `aquiferd.toml`.
+const SCRIPT_AFTER: &str = "script_after_s";
+/// Tells a sabotaged member what it does.
+const SABOTAGE: &str = "AQUIFER_SABOTAGE";
 /// Time for a clean shutdown.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -35,7 +40,30 @@ pub struct Member {
     aquiferd: PathBuf,
     api_address: String,
     interfaces: Option<Interfaces>,
+    deed: Option<Deed>,
     process: Option<Process>,
+}
+
+/// What a sabotaged member does (`functionary/src/node/sabotage.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// It says nothing in the signing sessions of the treasury key.
+    Silence,
+    /// It answers there with wrong shares, and leads no session itself.
+    Lies,
+    /// It sends notices to halt and to resume in the name of the first other member.
+    Forgery,
+}
+
+impl Deed {
+    /// As the sabotaged program is told.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Silence => "silent-signer",
+            Self::Lies => "lying-signer",
+            Self::Forgery => "notice-forger",
+        }
+    }
 }
 
 /// What `aquiferd status --json` tells.
@@ -70,6 +98,7 @@ impl Member {
             aquiferd: aquiferd.to_owned(),
             api_address: api.clone(),
             interfaces: None,
+            deed: None,
             process: None,
         };
         let mut command = member.command("init");
@@ -77,13 +106,17 @@ impl Member {
         command.args(["--bitcoind-url", &bitcoind.rpc_url()]).arg("--bitcoind-cookie").arg(bitcoind.cookie_path());
         command.args(["--auditor", auditor.key()]);
         process::run(command, COMMAND_LIMIT)?;
-        member.configure(&format!("[treasury]\nscript_after_s = {SCRIPT_AFTER_SECONDS}"))?;
+        member.configure(&format!("[treasury]\n{}", script_after(SCRIPT_AFTER_SECONDS)))?;
         Ok(member)
     }
 
     /// `aquiferd <subcommand>` on this member's folder.
     pub fn command(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(&self.aquiferd);
+        self.command_of(&self.aquiferd, subcommand)
+    }
+
+    fn command_of(&self, program: &Path, subcommand: &str) -> Command {
+        let mut command = Command::new(program);
         command.arg("--data-dir").arg(&self.folder).arg(subcommand);
         command
     }
@@ -161,9 +194,21 @@ impl Member {
     /// # Errors
     /// When the program cannot be started.
     pub fn start(&mut self) -> Result<(), HarnessError> {
-        let process = Process::spawn(format!("aquiferd of {}", self.name), self.command("run"), &self.log)?;
-        self.process = Some(process);
+        let command = match self.deed {
+            None => self.command("run"),
+            Some(deed) => {
+                let mut command = self.command_of(&Binaries::sabotaged()?, "run");
+                command.env(SABOTAGE, deed.name());
+                command
+            }
+        };
+        self.process = Some(Process::spawn(format!("aquiferd of {}", self.name), command, &self.log)?);
         Ok(())
+    }
+
+    /// Makes it do this when it starts again, or what it should.
+    pub const fn sabotage(&mut self, deed: Option<Deed>) {
+        self.deed = deed;
     }
 
     /// kill -9.
@@ -265,9 +310,20 @@ impl Member {
     /// # Errors
     /// When the file cannot be written.
     pub fn configure(&self, lines: &str) -> Result<(), HarnessError> {
-        let path = self.folder.join("aquiferd.toml");
-        let text = fs::read_to_string(&path).map_err(HarnessError::file("read", &path))?;
-        fs::write(&path, format!("{text}\n{lines}\n")).map_err(HarnessError::file("write", &path))
+        self.rewrite(|text| format!("{text}\n{lines}\n"))
+    }
+
+    /// How many seconds it gives the treasury key for a batch, when it starts again, before it signs by script.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn wait_for_key(&self, seconds: u32) -> Result<(), HarnessError> {
+        let setting = |line: &str| line.trim_start().starts_with(SCRIPT_AFTER);
+        self.rewrite(|text| {
+            let lines = text.lines();
+            let lines = lines.map(|line| if setting(line) { script_after(seconds) } else { line.to_owned() });
+            lines.collect::<Vec<_>>().join("\n")
+        })
     }
 
     /// Makes it pay such a fee rate, in satoshi per 1,000 virtual bytes, when it starts again: in a regtest that mines few
@@ -276,10 +332,15 @@ impl Member {
     /// # Errors
     /// When the file cannot be written.
     pub fn expect_fees(&self, sat_per_kvb: u64) -> Result<(), HarnessError> {
+        let section = format!("[treasury]\nfallback_fee_rate_sat_per_kvb = {sat_per_kvb}");
+        self.rewrite(|text| text.replace("[treasury]", &section))
+    }
+
+    /// Changes its `aquiferd.toml`.
+    fn rewrite(&self, change: impl FnOnce(&str) -> String) -> Result<(), HarnessError> {
         let path = self.folder.join("aquiferd.toml");
         let text = fs::read_to_string(&path).map_err(HarnessError::file("read", &path))?;
-        let section = format!("[treasury]\nfallback_fee_rate_sat_per_kvb = {sat_per_kvb}");
-        fs::write(&path, text.replace("[treasury]", &section)).map_err(HarnessError::file("write", &path))
+        fs::write(&path, change(&text)).map_err(HarnessError::file("write", &path))
     }
 
     /// Starts it anew with an elementsd of its own, which it feeds and asks.
@@ -333,6 +394,11 @@ impl Member {
     pub fn logged(&self) -> Result<String, HarnessError> {
         fs::read_to_string(&self.log).map_err(HarnessError::file("read", &self.log))
     }
+}
+
+/// The line of `aquiferd.toml` that says when a member signs by script.
+fn script_after(seconds: u32) -> String {
+    format!("{SCRIPT_AFTER} = {seconds}")
 }
 
 /// What stands at each height in the `signer.db` of a folder: 32 bytes that say what was signed.

@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::error::HarnessError;
 use crate::wait::{self, Answer};
@@ -35,9 +35,16 @@ fn signal(id: u32, signal: Signal) {
     }
 }
 
+/// Ends a child and everything that it has started in its group: a browser's driver does not take its browsers along.
+fn kill_group(id: u32) {
+    if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
 /// The last resort of an interrupted process.
 pub(crate) fn kill_all_children() {
-    children(|ids| ids.iter().for_each(|id| signal(*id, Signal::KILL)));
+    children(|ids| ids.iter().for_each(|id| kill_group(*id)));
 }
 
 /// A running program with its log.
@@ -122,10 +129,10 @@ impl Process {
         })
     }
 
-    /// SIGKILL, and reaps it.
+    /// SIGKILL, for what it has started as well, and reaps it.
     pub fn kill9(&mut self) {
         if self.status.is_none() {
-            signal(self.child.id(), Signal::KILL);
+            kill_group(self.child.id());
             self.status = self.child.wait().ok();
             let id = self.child.id();
             children(|ids| {
@@ -288,6 +295,26 @@ mod tests {
         drop(process);
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or("no process id")?;
         assert!(rustix::process::test_kill_process(pid).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_dropped_process_has_started_is_gone() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let process = Process::spawn("family", shell("sleep 1000 & echo child $!; wait"), &log(&folder))?;
+        let child = wait::until("the child is there", Duration::from_secs(60), || {
+            let said = process.tail();
+            let child = said.trim().strip_prefix("child ").and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
+            Ok(child.map_or_else(|| Answer::NotYet(said), Answer::Ready))
+        })?;
+        drop(process);
+        // It belongs to nobody any more; whoever takes such in reaps it in its own time.
+        let status = PathBuf::from(format!("/proc/{}/stat", child.as_raw_nonzero()));
+        wait::until("the child is gone", Duration::from_secs(60), || {
+            let state = std::fs::read_to_string(&status).unwrap_or_default();
+            let alive = rustix::process::test_kill_process(child).is_ok() && !state.contains(") Z ");
+            Ok(if alive { Answer::NotYet(state) } else { Answer::Ready(()) })
+        })?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use aquifer_wallet::keystore::{Home, Passphrase};
 use serde_json::Value;
 
 use crate::error::HarnessError;
@@ -60,6 +61,19 @@ impl Wallet {
         };
         wallet.run(&[&["wallet", "create"], options].concat())?;
         Ok(wallet)
+    }
+
+    /// The words of its seed.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn words(&self) -> Result<String, HarnessError> {
+        let read = || {
+            let folder = Home::new(self.home.clone()).wallet(&self.name.parse()?)?;
+            folder.words(&Passphrase::new(PASSPHRASE.to_owned())?)
+        };
+        let words = read().map_err(|error| HarnessError::Story(format!("the words of {}: {error}", self.name)))?;
+        Ok(words.to_string())
     }
 
     /// The name under which the program knows it.

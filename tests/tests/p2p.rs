@@ -48,8 +48,8 @@ fn coin_for(
             if transaction.txid().to_string() != sent {
                 continue;
             }
-            let outputs = (0..).zip(&transaction.output);
-            for (vout, output) in outputs.filter(|(_, output)| output.script_pubkey == owner.script()) {
+            let mut outputs = (0..).zip(&transaction.output);
+            if let Some((vout, output)) = outputs.find(|(_, output)| output.script_pubkey == owner.script()) {
                 let secrets = output.unblind(SECP256K1, blinding_key).map_err(story)?;
                 let (outpoint, output) = (OutPoint::new(transaction.txid(), vout), TxOut::from(output));
                 return Ok(Coin { outpoint, output, secrets, owner, origin: Origin::Output });

@@ -1,5 +1,6 @@
 //! Peers of the Elements network of every kind, against the network of a chain that is made by hand: what they are answered
 //! and told, and what happens to those that lie, stall or flood.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -88,7 +89,7 @@ impl World {
     /// Spends a coin, so that it can be spent on.
     fn pay(&mut self, coin: &Coin) -> Result<Payment, Box<dyn std::error::Error>> {
         let (pegged, left) = (self.chain.pegged(), coin.secrets.value - FEE_SAT);
-        Ok(self.chain.pay(&[coin.clone()], &[Pay::confidential(pegged, left, self.owner.script())])?)
+        Ok(self.chain.pay(std::slice::from_ref(coin), &[Pay::confidential(pegged, left, self.owner.script())])?)
     }
 
     fn coin(&self, number: usize) -> Result<Coin, Box<dyn std::error::Error>> {

@@ -11,8 +11,9 @@ use aquifer_proto::audit::audit_client::AuditClient;
 use aquifer_tests::HarnessError;
 use aquifer_tests::devnet::{Devnet, DevnetOptions};
 use aquifer_tests::json::Printed;
+use aquifer_tests::member::Deed;
 use aquifer_tests::process;
-use aquifer_tests::wait;
+use aquifer_tests::wait::{self, Answer};
 use aquifer_tests::wallet::raw;
 use bitcoin::secp256k1::{Keypair, SECP256K1};
 use tonic::transport::Endpoint;
@@ -104,6 +105,50 @@ fn two_of_four_members_halt_pegouts_and_three_resume_them() -> Result<(), Harnes
         })?;
         let told = alice.run(&["pegout", "--status", &name])?;
         assert_eq!(told.text("state")?, "confirmed");
+        Ok(())
+    })
+}
+
+/// Whether the chain shows *halt* for a member.
+fn halts(status: &Printed, name: &str) -> bool {
+    let members = status.list("valve/positions").unwrap_or_default();
+    let its = members.iter().find(|member| member.text("name").is_ok_and(|known| known == name));
+    its.is_some_and(|member| member.value().get("halts") == Some(&true.into()))
+}
+
+#[test]
+fn a_notice_in_the_name_of_another_costs_its_sender_the_connection() -> Result<(), HarnessError> {
+    const VICTIM: usize = 0;
+    const FORGER: usize = 1;
+    Devnet::play(DevnetOptions::default(), |devnet| {
+        let victim = devnet.member(VICTIM)?.name().to_owned();
+        let forger = devnet.member(FORGER)?;
+        let name = forger.name().to_owned();
+        forger.kill9();
+        forger.sabotage(Some(Deed::Forgery));
+        devnet.start_all()?;
+        // All have just got a block: nobody takes the notice for one that is ahead.
+        let height = devnet.height()? + 1;
+        devnet.wait_height(height, LIMIT)?;
+        devnet.member(FORGER)?.say("halt", "the books look wrong")?;
+        for member in devnet.members().iter().filter(|member| member.name() != name) {
+            let line = wait::until("the forger loses its connection", LIMIT, || {
+                let log = member.logged()?;
+                let told = log.lines().find(|line| line.contains("disconnected a member for what it sent"));
+                Ok(told.map_or_else(|| Answer::NotYet(member.name().to_owned()), |line| Answer::Ready(line.to_owned())))
+            })?;
+            assert!(line.contains("index=#1") && line.contains("member #0 is not signed by its host key"), "{line}");
+        }
+        // What the forger says in its own name counts, once it says so; nothing is said in that of the other.
+        let forger = devnet.member(FORGER)?;
+        forger.kill9();
+        forger.sabotage(None);
+        devnet.start_all()?;
+        for member in devnet.members() {
+            let status = member.wait_status(LIMIT, "a halt stands in a block", |status| halts(status, &name))?;
+            assert!(is_open(&status) && !halts(&status, &victim), "{}", status.value());
+        }
+        assert_eq!(devnet.member(VICTIM)?.printed_status()?.text("valve/own_halt")?, "");
         Ok(())
     })
 }

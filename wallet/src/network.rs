@@ -61,7 +61,7 @@ impl Chain {
         let genesis = file.params.genesis_hash();
         let pegged_asset = file.params.pegged_asset();
         let parent_genesis = file.params.parent_genesis();
-        let parent = parent_network(&parent_genesis).ok_or(ChainError::UnknownParent(parent_genesis))?;
+        let parent = file.params.parent_network().ok_or(ChainError::UnknownParent(parent_genesis))?;
         let elements = ElementsParamsBuilder::new()
             .with_policy_asset(pegged_asset)
             .with_genesis_hash(genesis)
@@ -95,11 +95,4 @@ impl Chain {
     pub fn parent(&self) -> bitcoin::Network {
         self.parent
     }
-}
-
-fn parent_network(genesis: &bitcoin::BlockHash) -> Option<bitcoin::Network> {
-    use bitcoin::Network::{Bitcoin, Regtest, Signet, Testnet, Testnet4};
-    [Bitcoin, Testnet, Testnet4, Signet, Regtest]
-        .into_iter()
-        .find(|network| bitcoin::constants::genesis_block(*network).block_hash() == *genesis)
 }

@@ -108,8 +108,8 @@ fn output_witness_hash(witness: &TxOutWitness) -> [u8; 32] {
     fast_root(&[item_hash(&witness.surjection_proof), item_hash(&witness.rangeproof)])
 }
 
-/// Hash of all witnesses of a transaction, and of nothing else.
-fn witness_hash(tx: &Transaction) -> [u8; 32] {
+/// Hash of all witnesses of a transaction, and of nothing else (`GetWitnessOnlyHash`).
+pub fn witness_hash(tx: &Transaction) -> [u8; 32] {
     // The coinbase carries the nonce of the commitment in its input witness, which can therefore not be committed to.
     let coinbase = tx.is_coinbase();
     let inputs = tx.input.iter().map(|input| {

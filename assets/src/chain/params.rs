@@ -232,6 +232,15 @@ impl ChainParams {
         self.parent_genesis
     }
 
+    /// The network of the parent chain, whose addresses peg-outs pay to; `None` where it is no public chain of Bitcoin and no
+    /// regtest.
+    pub fn parent_network(&self) -> Option<bitcoin::Network> {
+        use bitcoin::Network::{Bitcoin, Regtest, Signet, Testnet, Testnet4};
+        [Bitcoin, Testnet, Testnet4, Signet, Regtest]
+            .into_iter()
+            .find(|network| bitcoin::constants::genesis_block(*network).block_hash() == self.parent_genesis)
+    }
+
     /// The dynafed entry of the first block. It stays in force until a vote changes it.
     ///
     /// The block signing program is the P2WSH *of* the signblock script; the federation program is the P2WSH of the

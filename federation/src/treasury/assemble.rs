@@ -4,6 +4,7 @@ use aquifer_assets::peg::PegoutRequest;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxOut, absolute::LockTime, transaction::Version};
 
 use super::{
+    change::ChangeForm,
     coins::{SpendPath, TreasuryCoin},
     rules::{FeeRateBounds, MIN_FEE_RATE_SAT_PER_KVB, PayoutKind, Treasury, equal_parts, fee_sat},
 };
@@ -81,26 +82,26 @@ pub(super) fn dust_limit_sat(script: &bitcoin::Script) -> u64 {
     PayoutKind::of(script).map_or(u64::MAX, PayoutKind::dust_limit_sat)
 }
 
-/// Builds the one fresh batch that spends these coins, pays these requests in this order, costs this fee and has so many
-/// outputs of change. `None` if the amounts do not work out.
+/// Builds the one fresh batch that spends these coins, pays these requests in this order, costs this fee and makes
+/// change of this form. `None` if the amounts do not work out.
 pub(super) fn assemble(
     treasury: &Treasury,
     coins: &[&TreasuryCoin],
     requests: &[&PegoutRequest],
     fee_sat: u64,
-    change_parts: usize,
+    form: ChangeForm,
 ) -> Option<BatchPlan> {
     let mut coins = coins.to_vec();
     coins.sort_by_key(|coin| coin.outpoint);
     let change_sat = change_sat(&coins, requests)?;
-    let mut output = Vec::with_capacity(requests.len().saturating_add(change_parts));
+    let mut change = form.coins(treasury, change_sat);
+    let mut output = Vec::with_capacity(requests.len().saturating_add(change.len()));
     let mut paid = Vec::with_capacity(requests.len());
     for ((vout, request), share) in (0u32..).zip(requests).zip(equal_parts(fee_sat, requests.len())) {
         output.push(pay(request.amount_sat.checked_sub(share)?, request.parent_script.clone()));
         paid.push(PaidPegout { request: request.outpoint, vout, amount_sat: request.amount_sat, fee_sat: share });
     }
-    let parts: Vec<u64> = equal_parts(change_sat, change_parts).filter(|part_sat| *part_sat > 0).collect();
-    output.extend(parts.iter().map(|part_sat| pay(*part_sat, treasury.output().script_pubkey().clone())));
+    output.extend(change.iter().map(TreasuryCoin::txout));
     let transaction = Transaction {
         version: Version::TWO,
         lock_time: LockTime::ZERO,
@@ -108,10 +109,10 @@ pub(super) fn assemble(
         output,
     };
     let (txid, first_vout) = (transaction.compute_txid(), u32::try_from(requests.len()).ok()?);
-    let change = (first_vout..)
-        .zip(parts)
-        .map(|(vout, part_sat)| TreasuryCoin::from_change(treasury.output(), OutPoint::new(txid, vout), part_sat))
-        .collect();
+    for (vout, coin) in (first_vout..).zip(&mut change) {
+        coin.outpoint = OutPoint::new(txid, vout);
+        coin.booked_as = coin.outpoint;
+    }
     let virtual_size = signed_weight(treasury, &transaction, &coins, SpendPath::Key).div_ceil(4);
     Some(BatchPlan {
         kind: BatchKind::Fresh,

@@ -10,12 +10,13 @@ use bitcoin::{OutPoint, ScriptBuf, Transaction};
 
 use super::{
     assemble::{BatchPlan, assemble, change_sat, signed_weight},
+    change::{ChangeForm, is_change, key_state_of},
     coins::{CoinKind, SpendPath, TreasuryCoin},
     holdings::{Due, Holdings},
     plan::{distinct, is_worth_its_fee, may_consolidate},
     rules::{
         FeeRateBounds, MAX_ACCEPTED_WEIGHT, MAX_CONSOLIDATED, MAX_FAMILY, MAX_INPUTS, MAX_PAYMENTS, MAX_REFRESHED,
-        MIN_CHANGE_SAT, ParkReason, PayoutKind, Treasury, change_parts, equal_parts, is_good_change, park_reason,
+        MIN_CHANGE_SAT, ParkReason, PayoutKind, Treasury, equal_parts, is_good_change, park_reason,
     },
 };
 
@@ -152,8 +153,10 @@ pub fn check_batch<'a>(
     let (spent, fee_sat) = spent_coins(&holdings, transaction)?;
     let requests = match_requests(treasury, pending, transaction, fee_sat)?;
     let held_after = holdings.held.saturating_sub(spent.len());
-    let parts = change_sat(&spent, &requests).map_or(1, |change_sat| change_parts(&spent, change_sat, held_after));
-    let batch = rebuild(treasury, &spent, &requests, fee_sat, parts, transaction)?;
+    // Whether it had to be careful with the key is the proposer's choice; in either form there is one way to make the change.
+    let change_sat = change_sat(&spent, &requests).unwrap_or(0);
+    let form = ChangeForm::of_fresh(key_state_of(treasury, transaction), change_sat, held_after);
+    let batch = rebuild(treasury, &spent, &requests, fee_sat, form, transaction)?;
     check_limits(treasury, &spent, &batch, bounds)?;
     check_choice_of_coins(treasury, &holdings, &spent, &batch)?;
     Ok(batch)
@@ -192,10 +195,10 @@ pub(super) fn rebuild(
     spent: &[&TreasuryCoin],
     requests: &[&PegoutRequest],
     fee_sat: u64,
-    change_parts: usize,
+    form: ChangeForm,
     transaction: &Transaction,
 ) -> Result<BatchPlan, BatchError> {
-    assemble(treasury, spent, requests, fee_sat, change_parts)
+    assemble(treasury, spent, requests, fee_sat, form)
         .filter(|batch| batch.transaction == *transaction)
         .ok_or(BatchError::NotCanonical)
 }
@@ -232,9 +235,7 @@ fn match_requests<'a>(
     transaction: &Transaction,
     fee_sat: u64,
 ) -> Result<Vec<&'a PegoutRequest>, BatchError> {
-    // What pays the treasury is change: requests that ask for that are donations and not paid.
-    let is_change = |output: &&bitcoin::TxOut| output.script_pubkey == *treasury.output().script_pubkey();
-    let parts = transaction.output.iter().rev().take_while(is_change).count();
+    let parts = transaction.output.iter().rev().take_while(|output| is_change(treasury, output)).count();
     let payments = transaction.output.get(..transaction.output.len().saturating_sub(parts)).unwrap_or_default();
     if payments.is_empty() || payments.len() > MAX_PAYMENTS {
         return Err(BatchError::PaymentCount(payments.len()));

@@ -1,4 +1,4 @@
-//! What the treasury holds: deposits, and outputs of its own.
+//! What the treasury holds: deposits, outputs of its own, and what it does not trust to its key yet.
 
 use aquifer_assets::state::PeginClaim;
 use bitcoin::{
@@ -32,7 +32,7 @@ pub struct TreasuryCoin {
 /// How a coin is spent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CoinKind {
-    /// A deposit of a user: by `k` ECDSA signatures of peg keys tweaked with the claim script. The first spend moves it to
+    /// A deposit of a user: by `k` ECDSA signatures of peg keys tweaked with the claim script. The first spend moves it on to
     /// the treasury's own output.
     Deposit {
         /// The multisig script that spending it reveals.
@@ -42,11 +42,19 @@ pub enum CoinKind {
         /// For P2SH-P2WSH the redeem script.
         redeem: Option<ScriptBuf>,
     },
+    /// Change that is not put under a key of which Bitcoin has not seen a signature: in the federation's script itself, by `k`
+    /// ECDSA signatures of the peg keys as they are. No claim script leads to it, so nobody can claim it by a peg-in.
+    Federation {
+        /// The multisig script that spending it reveals.
+        witness_script: ScriptBuf,
+        /// The redeem script of the P2SH-P2WSH output.
+        redeem: ScriptBuf,
+    },
     /// The treasury's own output: by one signature of the FROST key, or by `k` Schnorr signatures of peg keys.
     Treasury,
 }
 
-/// By which way an output of the treasury is spent. Deposits have one way only.
+/// By which way an output of the treasury is spent. All others have one way only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpendPath {
     /// By one FROST signature.
@@ -83,6 +91,22 @@ impl TreasuryCoin {
         }
     }
 
+    /// A coin in the federation's own script, as the change of a batch while the treasury key has to show what it can.
+    pub(super) fn from_federation_change(script: &FederationScript, outpoint: OutPoint, amount_sat: u64) -> Self {
+        Self {
+            outpoint,
+            booked_as: outpoint,
+            amount_sat,
+            script_pubkey: script.script_pubkey.clone(),
+            kind: CoinKind::Federation { witness_script: script.witness_script.clone(), redeem: script.redeem.clone() },
+        }
+    }
+
+    /// Whether a user paid it. Every other coin is the change of a batch.
+    pub fn is_deposit(&self) -> bool {
+        matches!(self.kind, CoinKind::Deposit { .. })
+    }
+
     /// The output that it is.
     pub(super) fn txout(&self) -> TxOut {
         TxOut { value: Amount::from_sat(self.amount_sat), script_pubkey: self.script_pubkey.clone() }
@@ -91,7 +115,9 @@ impl TreasuryCoin {
     /// The input that spends it, without its witness. All that the txid covers is in place.
     pub(super) fn unsigned_input(&self) -> TxIn {
         let redeem = match &self.kind {
-            CoinKind::Deposit { redeem: Some(script), .. } => PushBytesBuf::try_from(script.to_bytes()).ok(),
+            CoinKind::Deposit { redeem: Some(script), .. } | CoinKind::Federation { redeem: script, .. } => {
+                PushBytesBuf::try_from(script.to_bytes()).ok()
+            }
             _ => None,
         };
         let script_sig = redeem.map(|script| Builder::new().push_slice(script).into_script());
@@ -113,7 +139,9 @@ impl TreasuryCoin {
     /// Weight of the longest witness a signed input can have, in weight units.
     pub(super) fn witness_weight(&self, treasury: &Treasury, path: SpendPath) -> u64 {
         let bytes = match (&self.kind, path) {
-            (CoinKind::Deposit { witness_script, .. }, _) => max_witness_size(treasury.threshold, witness_script.len()),
+            (CoinKind::Deposit { witness_script, .. } | CoinKind::Federation { witness_script, .. }, _) => {
+                max_witness_size(treasury.threshold, witness_script.len())
+            }
             (CoinKind::Treasury, SpendPath::Key) => key_witness(&[0; SCHNORR_SIZE]).size(),
             (CoinKind::Treasury, SpendPath::Members) => treasury.members_witness_bytes,
         };
@@ -121,8 +149,23 @@ impl TreasuryCoin {
     }
 }
 
-/// The witness of a deposit; signatures in the order of the keys.
-pub(super) fn deposit_witness(script: &ScriptBuf, signatures: &[&[u8]]) -> Witness {
+/// The federation's multisig script as an output, with untweaked keys: P2SH-P2WSH, as deposits have it.
+#[derive(Clone, Debug)]
+pub(super) struct FederationScript {
+    pub(super) witness_script: ScriptBuf,
+    pub(super) redeem: ScriptBuf,
+    pub(super) script_pubkey: ScriptBuf,
+}
+
+impl FederationScript {
+    pub(super) fn new(witness_script: ScriptBuf) -> Self {
+        let redeem = witness_script.to_p2wsh();
+        Self { script_pubkey: redeem.to_p2sh(), redeem, witness_script }
+    }
+}
+
+/// The witness of an output with the federation's script, whatever its keys; signatures in the order of the keys.
+pub(super) fn multisig_witness(script: &ScriptBuf, signatures: &[&[u8]]) -> Witness {
     let mut witness = Witness::new();
     witness.push([]);
     for signature in signatures {

@@ -5,6 +5,7 @@ use bitcoin::{OutPoint, Transaction};
 
 use super::{
     assemble::{BatchKind, BatchPlan, assemble, dust_limit_sat},
+    change::ChangeForm,
     check::{BatchError, check_limits, rebuild, spent_coins},
     coins::TreasuryCoin,
     holdings::Holdings,
@@ -24,8 +25,8 @@ pub struct Family {
     pub coins: Vec<TreasuryCoin>,
     /// The requests that each of them pays, in the order of the payments.
     pub requests: Vec<PegoutRequest>,
-    /// What the change is booked as, in the order of the outputs.
-    pub change: Vec<OutPoint>,
+    /// The change of the first batch, in the order of the outputs: that of the others is booked as this.
+    pub change: Vec<TreasuryCoin>,
     /// Whether a later family spends change of this one.
     pub change_use: ChangeUse,
     /// The batches so far, oldest first.
@@ -103,8 +104,8 @@ impl Family {
 
     /// The batch with the names that the books have for its change.
     fn booked(&self, mut batch: BatchPlan) -> BatchPlan {
-        for (coin, booked_as) in batch.change.iter_mut().zip(&self.change) {
-            coin.booked_as = *booked_as;
+        for (coin, first) in batch.change.iter_mut().zip(&self.change) {
+            coin.booked_as = first.outpoint;
         }
         BatchPlan { kind: BatchKind::Replacement { family: self.height }, ..batch }
     }
@@ -133,7 +134,8 @@ pub fn plan_replacement(
         return Err(NoReplacement::CoinNotThere(missing.booked_as));
     }
     let requests = family.requests();
-    let build = |fee_sat| assemble(treasury, &coins, &requests, fee_sat, family.change.len().max(1));
+    let form = ChangeForm::of_change(&family.change);
+    let build = |fee_sat| assemble(treasury, &coins, &requests, fee_sat, form);
     // Sizes do not depend on amounts.
     let draft = build(0).ok_or(BatchError::NotCanonical)?;
     if let Some(found) = family.outbid_rate_sat_per_kvb(&draft) {
@@ -176,8 +178,8 @@ pub fn check_replacement(
     if spent.len() != holdings.held {
         return Err(BatchError::OtherCoins { family: family.height });
     }
-    let parts = family.change.len().max(1);
-    let batch = rebuild(treasury, &spent, &family.requests(), fee_sat, parts, transaction)?;
+    let form = ChangeForm::of_change(&family.change);
+    let batch = rebuild(treasury, &spent, &family.requests(), fee_sat, form, transaction)?;
     let least_sat = family.least_fee_sat(&batch)?;
     if fee_sat < least_sat {
         return Err(BatchError::FeeIncrement { fee_sat, least_sat });

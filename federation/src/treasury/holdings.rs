@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::OutPoint;
 
-use super::coins::TreasuryCoin;
+use super::{change::KeyState, coins::TreasuryCoin};
 
 /// Which coins are due to be moved, as a member's bitcoind tells it: for their age, see
-/// [`super::Treasury::refresh_after_blocks`], or to show what the treasury key can, see [`super::BitcoinView`].
+/// [`super::Treasury::refresh_after_blocks`], or, where a batch is judged, to show what the treasury key can.
 #[derive(Clone, Copy, Debug)]
 pub enum Due<'a> {
     /// It was not asked. Nothing is spent for that reason, and to what may have been spent for it nobody objects.
@@ -22,6 +22,7 @@ pub struct Holdings<'a> {
     pub(super) coins: &'a [TreasuryCoin],
     pub(super) held: usize,
     pub(super) due: Due<'a>,
+    pub(super) key: KeyState,
 }
 
 impl<'a, Coins: AsRef<[TreasuryCoin]> + ?Sized> From<&'a Coins> for Holdings<'a> {
@@ -29,7 +30,7 @@ impl<'a, Coins: AsRef<[TreasuryCoin]> + ?Sized> From<&'a Coins> for Holdings<'a>
     fn from(coins: &'a Coins) -> Self {
         let coins = coins.as_ref();
         let held = coins.iter().map(|coin| coin.booked_as).collect::<BTreeSet<_>>().len();
-        Self { coins, held, due: Due::NotAsked }
+        Self { coins, held, due: Due::NotAsked, key: KeyState::Proven }
     }
 }
 
@@ -44,6 +45,11 @@ impl<'a> Holdings<'a> {
     #[must_use]
     pub fn with_due(self, due: &'a BTreeSet<OutPoint>) -> Self {
         Self { due: Due::Known(due), ..self }
+    }
+
+    /// With what bitcoind says about the treasury key.
+    pub(super) fn with_key(self, key: KeyState) -> Self {
+        Self { key, ..self }
     }
 
     pub(super) fn is_due(&self, coin: &TreasuryCoin) -> bool {

@@ -9,7 +9,8 @@
 //! # Coins
 //! Users pay *deposits* to the federation's script, which every Elements node can check; their first spend moves them to the
 //! *treasury output* ([`TreasuryOutput`]), where change goes as well: one FROST key of all members, with scripts for the
-//! day when FROST fails. One batch may spend both.
+//! day when FROST fails. Until that key has signed on Bitcoin it is trusted with [`PROBE_SAT`] only, and the rest of the change
+//! goes back to the federation's script, with untweaked keys ([`CoinKind::Federation`]). One batch may spend all of these.
 //!
 //! # Families
 //! A batch that does not confirm is *replaced* by another one in a later block. All batches that pay one set of requests are
@@ -33,7 +34,7 @@
 //!   one satoshi more where it does not divide. There is no other pool: the requests paid burned `a₁ + … + aₘ`, and the coins
 //!   spent are worth that plus the change, to the satoshi. Reserve and supply stay equal. Donations (peg-outs to the
 //!   federation's own scripts) stay in the reserve and are paid to nobody.
-//! * **Change** is split while the treasury has fewer coins than [`TARGET_COINS`], into [`MAX_CHANGE_PARTS`] at most, none
+//! * **Change** under a proven key is split while the treasury has fewer coins than [`TARGET_COINS`], into [`MAX_CHANGE_PARTS`] at most, none
 //!   below [`MIN_CHANGE_SAT`]. Change too small to be an output is never left to the miners: the batch takes other coins or
 //!   pays fewer requests.
 //! * **Small coins** are put together while there are more, at most [`MAX_CONSOLIDATED`] beside the coins that a batch
@@ -60,6 +61,7 @@
 //! block is signed.
 
 mod assemble;
+mod change;
 mod check;
 mod coins;
 mod commitment;
@@ -73,6 +75,7 @@ mod rules;
 mod signing;
 
 pub use assemble::{BatchKind, BatchPlan, PaidPegout};
+pub use change::PROBE_SAT;
 pub use check::{BatchError, check_batch};
 pub use coins::{CoinKind, SpendPath, TreasuryCoin};
 pub use commitment::{CommitmentError, batch_commitment, find_batch_commitment};

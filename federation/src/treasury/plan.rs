@@ -2,7 +2,8 @@
 //!
 //! Requests are taken in the given order, oldest first. Coins: those that are due to be moved; then the smallest one that is
 //! enough alone; if none is, the largest ones until it is enough. That spends few coins, so fees stay low, and leaves the
-//! others free for the next batch. While there are many coins and fees are low, a few of the smallest are put together with
+//! others free for the next batch. As long as the treasury key has to show what it can, a coin under it is spent in any case.
+//! While there are many coins and fees are low, a few of the smallest are put together with
 //! them. Coins that are not worth the fee of spending them are left alone. Equal coins are ordered by outpoint.
 //!
 //! Outputs of the treasury can be spent by one signature or by a script four to eight times as heavy. The fee is that of
@@ -18,12 +19,13 @@ use aquifer_assets::peg::PegoutRequest;
 
 use super::{
     assemble::{BatchPlan, assemble, change_sat, dust_limit_sat, signed_weight},
-    coins::{SpendPath, TreasuryCoin},
+    change::{ChangeForm, KeyState},
+    coins::{CoinKind, SpendPath, TreasuryCoin},
     holdings::Holdings,
     rules::{
         CONSOLIDATION_FEE_RATE_SAT_PER_KVB, FeeRateBounds, MAX_BATCH_WEIGHT, MAX_CONSOLIDATED, MAX_INPUTS,
-        MAX_PAYMENTS, MAX_REFRESHED, ParkReason, PayoutKind, TARGET_COINS, Treasury, change_parts, clamp_fee_rate,
-        equal_parts, fee_sat, is_good_change, park_reason,
+        MAX_PAYMENTS, MAX_REFRESHED, ParkReason, PayoutKind, TARGET_COINS, Treasury, clamp_fee_rate, equal_parts,
+        fee_sat, is_good_change, park_reason,
     },
 };
 
@@ -129,11 +131,14 @@ type LeftOut = Vec<(elements::OutPoint, WaitingReason)>;
 /// What a batch is planned from.
 struct Wallet<'a> {
     treasury: &'a Treasury,
-    /// The coins worth spending and not due, largest first, each once.
+    /// What is spent in any case: the coin with which the treasury key shows what it can, if it has to and there is one.
+    probe: Vec<&'a TreasuryCoin>,
+    /// The other coins worth spending and not due, largest first, each once.
     usable: Vec<&'a TreasuryCoin>,
     /// Those that are due, as many as a batch spends for that reason.
     due: Vec<&'a TreasuryCoin>,
     held: usize,
+    key: KeyState,
     fee_rate: u64,
 }
 
@@ -147,19 +152,26 @@ impl<'a> Wallet<'a> {
     fn new(treasury: &'a Treasury, holdings: Holdings<'a>, fee_rate: u64) -> Self {
         let mut seen = BTreeSet::new();
         // One alternative of each coin: the caller leaves out those that bitcoind does not see, and plans again.
-        let worthy = holdings
-            .coins
-            .iter()
-            .filter(|coin| is_worth_its_fee(treasury, coin, fee_rate) && seen.insert(coin.booked_as));
+        let mut coins: Vec<&TreasuryCoin> = holdings.coins.iter().filter(|coin| seen.insert(coin.booked_as)).collect();
+        let mut probe = Vec::new();
+        if holdings.key == KeyState::Unproven
+            && let Some(coin) = smallest_under_key(coins.iter().copied())
+        {
+            // Whatever it is worth: nothing else is spent before the key has signed.
+            probe.push(coin);
+            coins.retain(|other| other.booked_as != coin.booked_as);
+        }
+        let worthy = coins.into_iter().filter(|coin| is_worth_its_fee(treasury, coin, fee_rate));
         let (mut due, mut usable): (Vec<_>, Vec<_>) = worthy.partition(|coin| holdings.is_due(coin));
-        usable.extend(due.split_off(due.len().min(MAX_REFRESHED)));
+        usable.extend(due.split_off(due.len().min(MAX_REFRESHED.saturating_sub(probe.len()))));
         usable.sort_by_key(|coin| (Reverse(coin.amount_sat), coin.outpoint));
-        Self { treasury, usable, due, held: holdings.held, fee_rate }
+        Self { treasury, probe, usable, due, held: holdings.held, key: holdings.key, fee_rate }
     }
 
     /// Tries to pay exactly these requests; otherwise says which to leave out, at least one.
     fn attempt(&self, requests: &[&PegoutRequest]) -> Result<BatchPlan, LeftOut> {
-        let available = self.usable.iter().chain(&self.due).fold(0u64, |sum, coin| sum.saturating_add(coin.amount_sat));
+        let all = self.usable.iter().chain(&self.due).chain(&self.probe);
+        let available = all.fold(0u64, |sum, coin| sum.saturating_add(coin.amount_sat));
         let mut total = 0u64;
         let mut too_much = Vec::new();
         for request in requests {
@@ -173,13 +185,13 @@ impl<'a> Wallet<'a> {
         }
         // Coins that need not be spent are no reason to pay less.
         if !self.due.is_empty()
-            && let Some(chosen) = self.choose_coins(total, &self.due)
+            && let Some(chosen) = self.choose_coins(total, &[self.probe.as_slice(), &self.due].concat())
             && let Ok(plan) = self.spend(&chosen.coins, requests)
         {
             return Ok(self.consolidate(&chosen, requests).unwrap_or(plan));
         }
         let all = self.without_due();
-        let Some(chosen) = all.choose_coins(total, &[]) else {
+        let Some(chosen) = all.choose_coins(total, &self.probe) else {
             return Err(without_last(requests, WaitingReason::NotEnoughCoins));
         };
         let plan = all.spend(&chosen.coins, requests)?;
@@ -190,7 +202,7 @@ impl<'a> Wallet<'a> {
     fn without_due(&self) -> Self {
         let mut usable = [self.usable.as_slice(), &self.due].concat();
         usable.sort_by_key(|coin| (Reverse(coin.amount_sat), coin.outpoint));
-        Self { usable, due: Vec::new(), ..*self }
+        Self { usable, probe: self.probe.clone(), due: Vec::new(), ..*self }
     }
 
     /// The coins to spend for a total beside those given, or `None` if every choice leaves change that cannot be an output.
@@ -227,9 +239,9 @@ impl<'a> Wallet<'a> {
         let treasury = self.treasury;
         let not_enough = || without_last(requests, WaitingReason::NotEnoughCoins);
         let change_sat = change_sat(coins, requests).ok_or_else(not_enough)?;
-        let parts = change_parts(coins, change_sat, self.held.saturating_sub(coins.len()));
+        let form = ChangeForm::of_fresh(self.key, change_sat, self.held.saturating_sub(coins.len()));
         // The weight does not depend on amounts, so a fee of zero will do to measure it.
-        let draft = assemble(treasury, coins, requests, 0, parts).ok_or_else(not_enough)?;
+        let draft = assemble(treasury, coins, requests, 0, form).ok_or_else(not_enough)?;
         let weight = signed_weight(treasury, &draft.transaction, coins, SpendPath::Members);
         if weight > MAX_BATCH_WEIGHT || coins.len() > MAX_INPUTS {
             return Err(without_last(requests, WaitingReason::BatchFull));
@@ -239,7 +251,7 @@ impl<'a> Wallet<'a> {
         if !too_small.is_empty() {
             return Err(too_small);
         }
-        assemble(treasury, coins, requests, fee, parts).ok_or_else(not_enough)
+        assemble(treasury, coins, requests, fee, form).ok_or_else(not_enough)
     }
 
     /// The same batch with a few of the smallest coins, if this is a time to put them together.
@@ -253,6 +265,11 @@ impl<'a> Wallet<'a> {
         let plan = (coins.len() > chosen.coins.len()).then(|| self.spend(&coins, requests).ok()).flatten()?;
         may_consolidate(&plan, held_after).then_some(plan)
     }
+}
+
+/// The coin under the treasury key that costs least to risk.
+pub(super) fn smallest_under_key<'a>(coins: impl Iterator<Item = &'a TreasuryCoin>) -> Option<&'a TreasuryCoin> {
+    coins.filter(|coin| coin.kind == CoinKind::Treasury).min_by_key(|coin| (coin.amount_sat, coin.outpoint))
 }
 
 fn without_last(requests: &[&PegoutRequest], reason: WaitingReason) -> LeftOut {

@@ -2,9 +2,13 @@
 //!
 //! # A key that has not shown what it can
 //! The ceremony ends with a test signature, over a spend of the treasury's very output. Bitcoin itself has not seen one yet.
-//! Until it has, the treasury key holds the change of one batch: the next batch must spend that coin, and so waits until it is
-//! confirmed. When Bitcoin has taken that spend by the key, the way there and back is proven, and the rule ends. Each member
-//! goes by what it has seen itself; one that has not seen it yet does not vote, and blames nobody.
+//! Until it has, a batch is *careful*: it puts [`PROBE_SAT`] at most under the key, and the rest of its change back into the
+//! federation's own script; and if anything lies under the key, it spends some of that, and so waits until it is confirmed. So
+//! an unproven key holds one probe at most. When Bitcoin has taken a spend by the key, the way there and back is proven, and all
+//! change goes there. If the key fails, the probe is spent by script, and the federation goes on being careful.
+//!
+//! Each member goes by what it has seen itself. One that has not seen the key sign votes for careful batches only, and blames
+//! nobody. One that has seen it votes for either: to be careful is no fault, and costs one needless input at most.
 
 use std::{collections::BTreeSet, fmt::Display};
 
@@ -13,11 +17,12 @@ use bitcoin::{OutPoint, Transaction};
 
 use super::{
     assemble::BatchPlan,
+    change::{KeyState, PROBE_SAT, is_probe_at_most},
     check::{BatchError, check_batch},
     coins::{CoinKind, TreasuryCoin},
     family::{Family, NoReplacement, check_replacement, plan_replacement},
     holdings::Holdings,
-    plan::plan_batch,
+    plan::{plan_batch, smallest_under_key},
     rules::{FeeRateBounds, Treasury},
 };
 
@@ -67,15 +72,12 @@ pub fn propose_batch<View: BitcoinView>(
         return Ok(None);
     }
     let fee_rate = view.fee_rate_sat_per_kvb()?;
-    let is_proven = view.is_key_proven()?;
-    let mut due = due_coins(view, treasury, coins)?;
-    if !is_proven {
-        due.extend(of_treasury(coins).map(|coin| coin.outpoint));
-    }
+    let key = key_state(view)?;
+    let due = due_coins(view, treasury, coins)?;
     let mut usable = coins.to_vec();
     let mut confirmed = BTreeSet::new();
     loop {
-        let holdings = Holdings::from(coins).restricted_to(&usable).with_due(&due);
+        let holdings = Holdings::from(coins).restricted_to(&usable).with_due(&due).with_key(key);
         let Some(plan) = plan_batch(treasury, holdings, pending, fee_rate) else { return Ok(None) };
         let mut missing = BTreeSet::new();
         for input in &plan.inputs {
@@ -89,7 +91,7 @@ pub fn propose_batch<View: BitcoinView>(
             }
         }
         if missing.is_empty() {
-            return Ok((is_proven || leaves_one_coin(coins, &plan.transaction)).then_some(plan));
+            return Ok((key == KeyState::Proven || tries_the_key(coins, &plan.transaction)).then_some(plan));
         }
         usable.retain(|coin| !missing.contains(&coin.outpoint));
     }
@@ -119,13 +121,17 @@ pub fn judge_batch<View: BitcoinView>(
             }
         }
         let mut due = due_coins(view, treasury, &usable)?;
-        if !view.is_key_proven()? {
-            if !leaves_one_coin(coins, transaction) {
-                let reason = "Bitcoin has not shown this member a signature of the treasury key yet: until then a batch spends \
-                              what is under that key";
-                return Ok(BatchVerdict::Unknown(reason.to_owned()));
-            }
-            due.extend(of_treasury(&usable).map(|coin| coin.outpoint));
+        let is_careful = is_probe_at_most(treasury, transaction);
+        if key_state(view)? == KeyState::Unproven && !(is_careful && tries_the_key(coins, transaction)) {
+            let reason = format!(
+                "Bitcoin has not shown this member a signature of the treasury key yet: until then a batch spends what is under \
+                 that key, and puts {PROBE_SAT} sat there at most"
+            );
+            return Ok(BatchVerdict::Unknown(reason));
+        }
+        if is_careful {
+            // Whoever proposes it may have to try the key, whatever this member knows.
+            due.extend(smallest_under_key(spent_by(coins, transaction)).map(|coin| coin.outpoint));
         }
         let holdings = Holdings::from(coins).restricted_to(&usable).with_due(&due);
         // Members see Bitcoin at different times, and with other estimates: a difference of opinion, not a broken rule.
@@ -186,15 +192,19 @@ pub fn judge_replacement<View: BitcoinView>(
     judge().unwrap_or_else(|error: View::Error| BatchVerdict::Unknown(error.to_string()))
 }
 
-fn of_treasury(coins: &[TreasuryCoin]) -> impl Iterator<Item = &TreasuryCoin> {
-    coins.iter().filter(|coin| coin.kind == CoinKind::Treasury)
+fn key_state<View: BitcoinView>(view: &View) -> Result<KeyState, View::Error> {
+    Ok(if view.is_key_proven()? { KeyState::Proven } else { KeyState::Unproven })
+}
+
+fn spent_by<'a>(coins: &'a [TreasuryCoin], transaction: &Transaction) -> impl Iterator<Item = &'a TreasuryCoin> {
+    let spent: BTreeSet<OutPoint> = transaction.input.iter().map(|input| input.previous_output).collect();
+    coins.iter().filter(move |coin| spent.contains(&coin.outpoint))
 }
 
 /// Whether the transaction spends some of what is under the treasury key, if anything is.
-fn leaves_one_coin(coins: &[TreasuryCoin], transaction: &Transaction) -> bool {
-    let is_spent = |coin: &TreasuryCoin| transaction.input.iter().any(|input| input.previous_output == coin.outpoint);
-    let mut held = of_treasury(coins).peekable();
-    held.peek().is_none() || held.any(is_spent)
+fn tries_the_key(coins: &[TreasuryCoin], transaction: &Transaction) -> bool {
+    let is_under_key = |coin: &TreasuryCoin| coin.kind == CoinKind::Treasury;
+    !coins.iter().any(is_under_key) || spent_by(coins, transaction).any(is_under_key)
 }
 
 /// The coins that have rested for half of the time after which the emergency keys could spend them. Where the federation

@@ -4,7 +4,7 @@ use aquifer_assets::peg::PegoutRequest;
 use bitcoin::{Script, ScriptBuf, secp256k1::PublicKey};
 
 use super::{
-    coins::{CoinKind, SCHNORR_SIZE, TreasuryCoin, members_witness},
+    coins::{FederationScript, SCHNORR_SIZE, members_witness},
     output::{TreasuryOutput, TreasuryOutputError},
 };
 use crate::{keys::TreasuryKey, roster::Roster};
@@ -157,6 +157,7 @@ pub struct Treasury {
     /// Size of the largest witness by which `k` members spend its output, in bytes.
     pub(super) members_witness_bytes: usize,
     output: TreasuryOutput,
+    pub(super) federation: FederationScript,
     /// Output scripts that pay the federation itself.
     own_scripts: Vec<ScriptBuf>,
     emergency_timelock_blocks: Option<u16>,
@@ -170,8 +171,13 @@ impl Treasury {
     pub fn new(roster: &Roster, key: &TreasuryKey) -> Result<Self, TreasuryOutputError> {
         let output = TreasuryOutput::new(roster, key.internal_key())?;
         let fedpeg = ScriptBuf::from_bytes(roster.chain_params().fedpeg_script.to_bytes());
-        let program = fedpeg.to_p2wsh();
-        let own_scripts = vec![output.script_pubkey().clone(), program.to_p2sh(), fedpeg.to_p2sh(), program];
+        let federation = FederationScript::new(fedpeg.clone());
+        let own_scripts = vec![
+            output.script_pubkey().clone(),
+            federation.script_pubkey.clone(),
+            fedpeg.to_p2sh(),
+            federation.redeem.clone(),
+        ];
         let peg_keys = roster.members().iter().map(|card| card.peg_key).collect();
         let emergency = roster.settings().emergency.as_ref();
         let signature: &[u8] = &[0; SCHNORR_SIZE];
@@ -183,6 +189,7 @@ impl Treasury {
             peg_keys,
             members_witness_bytes,
             output,
+            federation,
             own_scripts,
             emergency_timelock_blocks: emergency.map(|emergency| emergency.timelock_blocks),
         })
@@ -194,7 +201,7 @@ impl Treasury {
         self.emergency_timelock_blocks.map(|blocks| u32::from(blocks / 2))
     }
 
-    /// The treasury's own output, where change goes and where deposits are moved by their first spend.
+    /// The treasury's own output, where change goes once its key has shown what it can.
     pub fn output(&self) -> &TreasuryOutput {
         &self.output
     }
@@ -203,18 +210,6 @@ impl Treasury {
 /// Whether change of this amount is one we like to have: none at all, or enough to be worth keeping.
 pub(super) fn is_good_change(change_sat: u64) -> bool {
     change_sat == 0 || change_sat >= MIN_CHANGE_SAT
-}
-
-/// Into how many outputs change is split: a function of what the chain tells, so that every member builds the same batch.
-/// `held_after` are the coins in the books that the batch does not spend. What comes from deposits alone stays in one
-/// piece: the first batch of all leaves one coin under the treasury key, and the next spends it.
-pub(super) fn change_parts(spent: &[&TreasuryCoin], change_sat: u64, held_after: usize) -> usize {
-    if spent.iter().all(|coin| coin.kind != CoinKind::Treasury) {
-        return 1;
-    }
-    let affordable = change_sat.checked_div(MIN_CHANGE_SAT).and_then(|parts| usize::try_from(parts).ok());
-    let wanted = TARGET_COINS.saturating_sub(held_after).min(MAX_CHANGE_PARTS);
-    wanted.min(affordable.unwrap_or(MAX_CHANGE_PARTS)).max(1)
 }
 
 /// An amount in equal parts, the first ones a satoshi more where it does not divide.

@@ -1,7 +1,7 @@
 //! Signing a batch with the members' own keys, and putting all signatures together.
 //!
-//! Deposits need `k` ECDSA signatures, made with the peg key plus the tweak of the claim script, `SIGHASH_ALL`. An output of
-//! the treasury needs one signature of the FROST key, which a session of members makes ([`super::roast`]), or, when no
+//! Deposits need `k` ECDSA signatures, made with the peg key plus the tweak of the claim script, `SIGHASH_ALL`; change in the
+//! federation's own script the same, without a tweak. An output of the treasury needs one signature of the FROST key, which a session of members makes ([`super::roast`]), or, when no
 //! session comes to its end, `k` Schnorr signatures with the peg keys themselves. Both cover every input and output
 //! (`SIGHASH_DEFAULT`); both can be collected at the same time, and the FROST signature is preferred, since it is smaller.
 
@@ -19,7 +19,7 @@ use bitcoin::{
 };
 
 use super::{
-    coins::{CoinKind, TreasuryCoin, deposit_witness, key_witness, members_witness},
+    coins::{CoinKind, TreasuryCoin, key_witness, members_witness, multisig_witness},
     rules::Treasury,
 };
 use crate::{blocksign::parse_signature, roster::MemberIndex};
@@ -64,8 +64,8 @@ pub enum SigningError {
 /// What a member signs with its own keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signed {
-    /// Deposits only. Outputs of the treasury are left to the FROST key.
-    Deposits,
+    /// Deposits and the federation's own script. Outputs of the treasury are left to the FROST key.
+    Multisig,
     /// Every input: outputs of the treasury by the script of the members.
     Everything,
 }
@@ -78,7 +78,7 @@ enum SigningHash {
     Schnorr(Message),
 }
 
-/// Signs with the member's own keys, one entry per input: for a deposit DER with a low S and the sighash byte `ALL`, for an
+/// Signs with the member's own keys, one entry per input: DER with a low S and the sighash byte `ALL`, or for an
 /// output of the treasury a BIP 340 signature, or nothing if it is left to the FROST key. The same arguments give the same
 /// signatures.
 ///
@@ -100,8 +100,8 @@ pub fn sign_batch(
         .iter()
         .zip(coins)
         .map(|(hash, coin)| match hash {
-            SigningHash::Ecdsa(message) => sign_deposit(peg_key, &public, message, coin),
-            SigningHash::Schnorr(_) if signed == Signed::Deposits => Ok(Vec::new()),
+            SigningHash::Ecdsa(message) => sign_multisig(peg_key, &public, message, coin),
+            SigningHash::Schnorr(_) if signed == Signed::Multisig => Ok(Vec::new()),
             SigningHash::Schnorr(message) => {
                 if !treasury.peg_keys.contains(&public) {
                     return Err(SigningError::NotOurKey(coin.outpoint));
@@ -115,18 +115,22 @@ pub fn sign_batch(
         .collect()
 }
 
-fn sign_deposit(
+fn sign_multisig(
     peg_key: &SecretKey,
     public: &PublicKey,
     message: &Message,
     coin: &TreasuryCoin,
 ) -> Result<Vec<u8>, SigningError> {
-    let CoinKind::Deposit { claim_script, witness_script, .. } = &coin.kind else {
-        return Err(SigningError::NotOurKey(coin.outpoint));
-    };
     let error = |error| SigningError::Tweak { coin: coin.outpoint, error };
-    let tweak = tweak_scalar(public, claim_script).map_err(error)?;
-    let mut key = peg_key.add_tweak(&tweak).map_err(|_| error(PegError::Tweak(public.to_string())))?;
+    let (mut key, witness_script) = match &coin.kind {
+        CoinKind::Deposit { claim_script, witness_script, .. } => {
+            let tweak = tweak_scalar(public, claim_script).map_err(error)?;
+            let key = peg_key.add_tweak(&tweak).map_err(|_| error(PegError::Tweak(public.to_string())))?;
+            (key, witness_script)
+        }
+        CoinKind::Federation { witness_script, .. } => (*peg_key, witness_script),
+        CoinKind::Treasury => return Err(SigningError::NotOurKey(coin.outpoint)),
+    };
     let named = keys_of(witness_script).is_some_and(|keys| keys.contains(&key.public_key(SECP256K1)));
     let signature = SECP256K1.sign_ecdsa_low_r(message, &key);
     key.non_secure_erase();
@@ -199,10 +203,10 @@ pub fn finalize_batch(
         let given: BTreeMap<MemberIndex, &[u8]> = given.take(treasury.threshold).collect();
         let enough = given.len() == treasury.threshold;
         input.witness = match &coin.kind {
-            CoinKind::Deposit { witness_script, .. } if enough => {
-                deposit_witness(witness_script, &given.into_values().collect::<Vec<_>>())
+            CoinKind::Deposit { witness_script, .. } | CoinKind::Federation { witness_script, .. } if enough => {
+                multisig_witness(witness_script, &given.into_values().collect::<Vec<_>>())
             }
-            CoinKind::Deposit { .. } => return None,
+            CoinKind::Deposit { .. } | CoinKind::Federation { .. } => return None,
             CoinKind::Treasury => {
                 let by_key = key_spends
                     .get(&coin.outpoint)
@@ -300,7 +304,9 @@ fn hashes(
     let mut cache = SighashCache::new(transaction);
     let hash = |(input, coin): (usize, &TreasuryCoin)| {
         let hash = match &coin.kind {
-            CoinKind::Deposit { witness_script, .. } => ecdsa_hash(&mut cache, input, witness_script, coin.amount_sat),
+            CoinKind::Deposit { witness_script, .. } | CoinKind::Federation { witness_script, .. } => {
+                ecdsa_hash(&mut cache, input, witness_script, coin.amount_sat)
+            }
             CoinKind::Treasury => leaf_hash(&mut cache, input, &spent, leaf),
         };
         hash.ok_or(SigningError::Count { inputs: coins.len(), found: input })
@@ -330,7 +336,7 @@ fn leaf_hash(
     Some(SigningHash::Schnorr(Message::from_digest(hash.to_byte_array())))
 }
 
-/// The public key that signs for a deposit.
+/// The public key that signs for a deposit or another coin.
 fn tweaked(peg_key: &PublicKey, coin: &TreasuryCoin) -> Result<PublicKey, SigningError> {
     let CoinKind::Deposit { claim_script, .. } = &coin.kind else { return Ok(*peg_key) };
     let error = |error| SigningError::Tweak { coin: coin.outpoint, error };

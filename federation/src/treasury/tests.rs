@@ -11,7 +11,10 @@ use elements::Script;
 use rand::Rng;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
-use super::*;
+use super::{
+    change::{ChangeForm, KeyState},
+    *,
+};
 use crate::{
     keys::{MemberSeed, TreasuryKey, TreasuryShare, tests::dealt_treasury_key},
     roster::{Roster, tests::federation_of},
@@ -72,6 +75,11 @@ impl Fixture {
         TreasuryCoin::from_change(self.treasury.output(), outpoint(number), amount_sat)
     }
 
+    /// Change in the federation's own script.
+    pub(super) fn rest(&self, number: u8, amount_sat: u64) -> TreasuryCoin {
+        TreasuryCoin::from_federation_change(&self.treasury.federation, outpoint(number), amount_sat)
+    }
+
     fn bounds(&self) -> FeeRateBounds {
         FeeRateBounds::around(RATE)
     }
@@ -88,6 +96,11 @@ impl Fixture {
 
 fn by_outpoint(coins: &[TreasuryCoin]) -> BTreeMap<OutPoint, TreasuryCoin> {
     coins.iter().map(|coin| (coin.outpoint, coin.clone())).collect()
+}
+
+/// Change under the treasury key in so many parts.
+fn in_parts(parts: usize) -> ChangeForm {
+    ChangeForm::Treasury { parts }
 }
 
 fn outpoint(number: u8) -> OutPoint {

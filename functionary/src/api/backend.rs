@@ -33,6 +33,35 @@ pub enum SubmitError {
     Backend(#[from] BackendError),
 }
 
+/// Whether the treasury key has shown a member what it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyProof {
+    /// In this transaction Bitcoin first showed it a signature of the key.
+    Seen(bitcoin::Txid),
+    /// Not yet: batches put a probe at most under it.
+    Missing(MissingProof),
+}
+
+/// What the treasury key still lacks to be trusted with all change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MissingProof {
+    /// Nothing lies under it.
+    #[error("a peg-out that puts a probe under it")]
+    Probe,
+    /// No batch spends what lies under it.
+    #[error("a peg-out that spends the {under_key_sat} sat under it, once Bitcoin has confirmed them")]
+    Spend {
+        /// What lies under it, in satoshi.
+        under_key_sat: u64,
+    },
+    /// A batch that spends it is not confirmed.
+    #[error("the key's signature in the batch {batch}, confirmed on Bitcoin")]
+    Confirmation {
+        /// The batch.
+        batch: bitcoin::Txid,
+    },
+}
+
 /// The chain, its tip and the health of this member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainInfo {
@@ -58,8 +87,8 @@ pub struct ChainInfo {
     pub parent_problem: String,
     /// What an operator must look at, oldest first.
     pub alarms: Vec<String>,
-    /// The Bitcoin transaction in which this member first saw the treasury key sign.
-    pub key_proof: Option<bitcoin::Txid>,
+    /// Whether the treasury key has shown this member what it can.
+    pub key_proof: KeyProof,
     /// The other members.
     pub peers: Vec<PeerState>,
     /// Lowest fee rate accepted, in satoshi per 1,000 discounted vbytes.

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
+use crate::files::FileError;
+use crate::peers::TlsError;
+
 /// A listening address is not to be had.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -17,6 +20,20 @@ pub struct BindError {
     /// What the system says.
     #[source]
     pub source: std::io::Error,
+}
+
+/// An interface cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Its address is not to be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// TLS does not take the member's certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A file that it needs.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Listens on `address`; also returns the address with the port that was found where the configured one was 0.

@@ -3,7 +3,7 @@
 //! Nothing of the federation's code is used: commitment, change and shares of the fee are read by the published rules.
 //!
 //! * The coinbase commits to a batch by an output `OP_RETURN <"AQB1" txid>`; one at most.
-//! * Outputs to the treasury's own script are change. Every other output pays one open request: same script, same amount
+//! * Outputs to the treasury's own script, and to the federation's multisig script, are change. Every other output pays one open request: same script, same amount
 //!   less its share of the fee. The payments bear the fee in equal parts, the first ones one satoshi more where it does not
 //!   divide. So what leaves the reserve is exactly what was burned for it.
 //! * Identical requests are paid oldest first; none is paid twice.
@@ -136,9 +136,11 @@ pub(super) struct Payments {
     pub(super) replaces: Option<Earlier>,
 }
 
-/// Whether an output script of the parent chain is the treasury's, so that what is paid to it stays in the reserve.
+/// Whether an output script of the parent chain is the federation's, so that what is paid to it stays in the reserve: the
+/// treasury's, or the script whose keys deposits tweak, without a tweak, in P2SH-P2WSH. No peg-in can claim the latter.
 pub(super) fn is_treasury(network: &Network, script: &bitcoin::Script) -> bool {
-    *script == network.treasury_script
+    let untweaked = network.params.fedpeg_script.to_v0_p2wsh().to_p2sh();
+    *script == network.treasury_script || script.as_bytes() == untweaked.as_bytes()
 }
 
 /// The txid of the batch that a coinbase commits to, if it commits to one.

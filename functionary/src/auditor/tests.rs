@@ -9,7 +9,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
 use elements::opcodes::all::OP_RETURN;
 
-use super::payments::{Earlier, Payments, ReserveCoin, committed_batch, follow_batch, follow_replacement};
+use super::payments::{Earlier, Payments, ReserveCoin, committed_batch, follow_batch, follow_replacement, is_treasury};
 use super::store::AuditorStore;
 use super::*;
 
@@ -84,6 +84,30 @@ fn each_payment_is_its_request_less_its_share_of_the_fee() {
     assert_eq!(followed.paid, [(named(1), 501), (named(2), 500)]);
     assert_eq!(followed.change, [(OutPoint::new(batch.compute_txid(), 2), 50_000)]);
     assert_eq!((followed.spent, followed.paid_sat), (BTreeSet::from([coin(1)]), 50_000));
+}
+
+#[test]
+fn change_in_the_federations_own_script_stays_in_the_reserve() {
+    let own = ScriptBuf::from_bytes(params().fedpeg_script.to_v0_p2wsh().to_p2sh().into_bytes());
+    let batch = batch(&[1], &[(29_499, payee(1)), (19_500, payee(2)), (20_000, treasury()), (30_000, own.clone())]);
+    let followed = follow(&batch).unwrap();
+    let place = |vout| OutPoint::new(batch.compute_txid(), vout);
+    assert_eq!(followed.change, [(place(2), 20_000), (place(3), 30_000)]);
+    // Not one in which a claim script tweaks the keys: that would be a deposit of its owner.
+    let params = ChainParams { fedpeg_script: founded_script(), ..params() };
+    let network = Network { params, ..network() };
+    let untweaked = ScriptBuf::from_bytes(network.params.fedpeg_script.to_v0_p2wsh().to_p2sh().into_bytes());
+    assert!(is_treasury(&network, &untweaked) && !is_treasury(&network, &own));
+    for claim_script in [elements::Script::new(), elements::Script::from(vec![0x51])] {
+        let deposit = aquifer_assets::peg::fedpeg_program(&network.params, 0, &claim_script).unwrap();
+        assert!(!is_treasury(&network, &deposit.script_pubkey));
+    }
+}
+
+/// 1 of 1, with the generator of the curve as key.
+fn founded_script() -> elements::Script {
+    let key = hex::decode("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798").unwrap();
+    elements::Script::from([&[0x51, 33][..], &key, &[0x51, 0xae]].concat())
 }
 
 #[test]

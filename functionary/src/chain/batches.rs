@@ -79,7 +79,7 @@ impl Core {
     /// Signs the batch of a final block: the only place where this member signs for the treasury, with its own keys and,
     /// from here on, in sessions for the treasury key.
     fn sign_batch(&mut self, batch: FinalBatch) -> Result<(), ChainError> {
-        self.sign_with_own_keys(&batch, Signed::Deposits)?;
+        self.sign_with_own_keys(&batch, Signed::Multisig)?;
         self.open_sessions(batch)
     }
 

@@ -1,8 +1,8 @@
 //! The chain's thread: one event at a time.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aquifer_assets::block::MAX_BLOCK_WEIGHT;
@@ -18,6 +18,7 @@ use super::judge::{Examined, Judge};
 use super::oversight::BatchGuard;
 use super::parent::FinalBatch;
 use super::sessions::{InSession, start_sessions};
+use super::status::CoreStatus;
 use super::timers::{Alarm, Timers};
 use super::worker::{Job, Worker};
 use super::{ChainError, Event, Network};
@@ -30,8 +31,6 @@ use crate::store::signer::SignerStore;
 
 /// How often missing shares and blocks are looked for.
 const TICK: Duration = Duration::from_millis(500);
-/// So many alarms are shown, the latest.
-const MAX_ALARMS: usize = 32;
 /// Messages of the next height that are kept until it starts.
 const MAX_EARLY_MESSAGES: usize = 1_024;
 
@@ -82,71 +81,6 @@ pub struct CoreParts {
     pub network: Arc<dyn Network>,
     /// What others may look at.
     pub status: Arc<CoreStatus>,
-}
-
-/// What the rest of the node may look at.
-#[derive(Default)]
-pub struct CoreStatus {
-    inner: Mutex<StatusInner>,
-}
-
-#[derive(Clone, Default)]
-struct StatusInner {
-    round: u32,
-    peer_heights: BTreeMap<MemberIndex, u32>,
-    alarms: VecDeque<String>,
-    waiting_batches: BTreeMap<u32, String>,
-}
-
-impl CoreStatus {
-    fn update(&self, change: impl FnOnce(&mut StatusInner)) {
-        change(&mut self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    }
-
-    fn read<T>(&self, read: impl FnOnce(&StatusInner) -> T) -> T {
-        read(&self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    /// Round of the height that is being agreed on.
-    pub fn round(&self) -> u32 {
-        self.read(|inner| inner.round)
-    }
-
-    /// Final height of another member, as it last told.
-    pub fn peer_height(&self, member: MemberIndex) -> u32 {
-        self.read(|inner| inner.peer_heights.get(&member).copied().unwrap_or(0))
-    }
-
-    /// What an operator must look at, oldest first.
-    pub fn alarms(&self) -> Vec<String> {
-        self.read(|inner| inner.alarms.iter().cloned().collect())
-    }
-
-    /// Batches of final blocks that this member has not signed, by height, and what each waits for.
-    pub fn waiting_batches(&self) -> BTreeMap<u32, String> {
-        self.read(|inner| inner.waiting_batches.clone())
-    }
-
-    pub(super) fn note_waiting_batches(&self, waiting: BTreeMap<u32, String>) {
-        self.update(|inner| {
-            for (height, reason) in waiting.iter().filter(|(height, _)| !inner.waiting_batches.contains_key(height)) {
-                tracing::info!(height, reason, "a peg-out batch waits to be signed");
-            }
-            inner.waiting_batches = waiting;
-        });
-    }
-
-    /// Raises an alarm that an operator must look at.
-    pub(crate) fn raise(&self, alarm: String) {
-        tracing::error!("ALARM: {alarm}");
-        self.update(|inner| {
-            inner.alarms.retain(|known| *known != alarm);
-            if inner.alarms.len() >= MAX_ALARMS {
-                inner.alarms.pop_front();
-            }
-            inner.alarms.push_back(alarm);
-        });
-    }
 }
 
 /// Where the chain stands between two final blocks.
@@ -394,6 +328,7 @@ impl Core {
     }
 
     fn message(&mut self, from: MemberIndex, message: PeerMessage) -> Result<(), ChainError> {
+        self.status.note_heard(from);
         match message.kind {
             Some(Kind::Hello(hello)) => self.hello(from, &hello),
             Some(Kind::Consensus(bytes)) => match ConsensusMessage::from_bytes(&bytes) {
@@ -426,6 +361,7 @@ impl Core {
             return Ok(());
         }
         self.greeted.insert(from);
+        self.status.note_peer_version(from, &hello.version);
         let seen = VoteSlot {
             height: hello.seen_height,
             round: u32::try_from(hello.seen_round).unwrap_or(u32::MAX),
@@ -525,6 +461,7 @@ impl Core {
 
     fn start(&mut self, height: u32) -> Result<(), ChainError> {
         self.phase = Phase::Agreeing;
+        self.status.note_started();
         let journal = self.world.store.journal(height)?;
         if !journal.is_empty() {
             tracing::info!(height, records = journal.len(), "taking up the height from its journal");
@@ -548,12 +485,14 @@ impl Core {
             return Err(ChainError::Store(failure));
         }
         result.map_err(ChainError::Engine)?;
-        self.status.update(|inner| inner.round = self.world.round);
+        self.status.note_round(self.world.round);
         for (height, round) in std::mem::take(&mut self.world.wanted) {
             self.block_wanted(height, round)?;
         }
         if let Some(certificate) = self.world.decided.take() {
             tracing::info!(height = certificate.height(), round = certificate.round(), block = %certificate.block(), "decided");
+            let (height, round) = (certificate.height(), certificate.round());
+            self.status.note_decided(height, round, self.members.proposer(height, round));
             self.enter_signing(certificate.block())?;
         }
         Ok(())
@@ -577,10 +516,7 @@ impl Core {
     pub(super) fn note_peer_height(&mut self, member: MemberIndex, height: u32) {
         let known = self.peer_heights.entry(member).or_default();
         *known = height.max(*known);
-        let known = *known;
-        self.status.update(|inner| {
-            inner.peer_heights.insert(member, known);
-        });
+        self.status.note_peer_height(member, *known);
     }
 }
 

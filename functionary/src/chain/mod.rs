@@ -32,6 +32,7 @@ pub mod parent;
 mod proposals;
 mod sessions;
 mod signing;
+mod status;
 mod timers;
 mod valve;
 mod worker;
@@ -42,7 +43,8 @@ use aquifer_federation::consensus::{BlockId, EngineError};
 use aquifer_federation::roster::MemberIndex;
 use aquifer_proto::peer::{FinalBlock, PeerMessage};
 
-pub use self::core::{Core, CoreParts, CoreStatus, Pacing, SigningKeys};
+pub use self::core::{Core, CoreParts, Pacing, SigningKeys};
+pub use self::status::{CoreStatus, HeightTimes, Pace, PeerNote};
 use crate::peers::PeerEvent;
 use crate::store::StoreError;
 

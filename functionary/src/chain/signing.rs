@@ -168,6 +168,7 @@ impl Core {
         let closed_before = self.judge.closure()?;
         self.tip = self.judge.connect(&mut self.ledger, &examined, certificate)?;
         self.tip_since = std::time::Instant::now();
+        self.status.note_final(height);
         tracing::info!(height, hash = %self.tip.hash, transactions = examined.body.block.txdata.len(), "final");
         self.phase = Phase::Waiting;
         self.known.clear();

@@ -60,7 +60,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Init(init::Arguments),
+    Init(Box<init::Arguments>),
     Roster(roster::Arguments),
     Ceremony(ceremony::Arguments),
     Run(run::Arguments),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use aquifer_federation::roster::MemberCard;
+use aquifer_federation::treasury::PROBE_SAT;
 use aquifer_proto::ledger::ledger_client::LedgerClient;
 use aquifer_proto::ledger::{
     AuditorInfo, ElementsdInfo, GetInfoRequest, GetSupplyRequest, Info, Oversight, Reserve, Supply,
@@ -95,10 +96,12 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
     let _ = writeln!(text, "Parent   {parent}");
     let key_proof = key_proof(&info.key_proof)?;
     let _ = match &key_proof {
-        Some(txid) => writeln!(text, "Treasury its key has signed on Bitcoin: {txid}"),
-        None => {
-            writeln!(text, "Treasury its key has signed nothing on Bitcoin yet: one coin at a time is put under it")
-        }
+        Some(txid) => writeln!(text, "Treasury key proven, it has signed on Bitcoin: {txid}"),
+        None => writeln!(
+            text,
+            "Treasury key not proven, a batch puts {PROBE_SAT} sat at most under it; missing is {}",
+            info.key_missing
+        ),
     };
     for alarm in &info.alarms {
         let _ = writeln!(text, "ALARM    {alarm}");
@@ -159,6 +162,7 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
         "parent_problem": info.parent_problem,
         "alarms": info.alarms,
         "key_proof": key_proof,
+        "key_missing": (!info.key_missing.is_empty()).then_some(&info.key_missing),
         "peers": peers,
         "auditors_required": oversight.auditors_required,
         "auditors": oversight.auditors.iter().map(auditor_json).collect::<Result<Vec<_>, _>>()?,

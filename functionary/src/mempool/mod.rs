@@ -13,6 +13,7 @@
 
 mod error;
 mod eviction;
+mod inspect;
 pub mod keeper;
 mod objections;
 mod packages;
@@ -22,20 +23,20 @@ mod pool;
 mod replacement;
 mod view;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aquifer_assets::block::MAX_BLOCK_SIGOPS_COST;
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::peg::check_pegin;
-use aquifer_assets::primitives::Transaction;
+use aquifer_assets::primitives::{Transaction, TxOut};
 use aquifer_assets::state::{ChainView as _, Effects};
 use aquifer_assets::transaction::{
     TxContext, TxError, check_federation_policy, fee_in, spent_outputs, verify_transaction_with,
 };
 use aquifer_assets::verdicts::VerdictCache;
-use elements::{Script, Txid, Wtxid};
+use elements::{OutPoint, Script, Txid, Wtxid};
 use tokio::sync::watch;
 
 use crate::chain::parent::{DepthVerdict, ParentChain};
@@ -51,6 +52,7 @@ use crate::verdicts::Verdicts;
 
 pub use error::{Contested, MempoolError, PackageLimit};
 pub use eviction::Limits;
+pub use inspect::{Family, Occupancy, Standing, Tested, WaitingOutput};
 pub use packages::{MAX_ANCESTOR_VSIZE, MAX_ANCESTORS, MAX_DESCENDANT_VSIZE, MAX_DESCENDANTS};
 pub use pegouts::{PegoutPolicy, UnpayablePegout};
 pub use policy::{
@@ -118,6 +120,25 @@ pub struct Candidate {
     pub weight: u64,
     /// Its fee in the policy asset, in satoshi.
     pub fee_sat: u64,
+}
+
+/// A waiting transaction with what was found out about it.
+#[derive(Clone, Debug)]
+pub struct WaitingTransaction {
+    /// Its id.
+    pub txid: Txid,
+    /// The transaction.
+    pub transaction: Arc<Transaction>,
+    /// The outputs that it spends; deposits are none.
+    pub spent: HashMap<OutPoint, TxOut>,
+    /// Its fee in the policy asset, in satoshi.
+    pub fee_sat: u64,
+    /// Its size, in vbytes.
+    pub vsize: u64,
+    /// The same after the discount for confidential outputs.
+    pub discounted_vsize: u64,
+    /// When it was admitted, in seconds since 1970.
+    pub admitted_at: u32,
 }
 
 impl Mempool {
@@ -425,6 +446,28 @@ impl Mempool {
     /// Names of all waiting transactions, by arrival.
     pub fn txids(&self) -> Vec<Txid> {
         self.lock().arrivals.values().copied().collect()
+    }
+
+    /// Names of all waiting transactions, by arrival, and all about those that are not `known`, by arrival: what two
+    /// looks at the pool differ by.
+    pub fn waiting_unless(&self, known: impl Fn(&Txid) -> bool) -> (Vec<Txid>, Vec<WaitingTransaction>) {
+        let pool = self.lock();
+        let all: Vec<Txid> = pool.arrivals.values().copied().collect();
+        let new = all.iter().filter(|txid| !known(txid)).filter_map(|txid| {
+            let entry = pool.entries.get(txid)?;
+            let spent = entry.effects.spent.iter().map(|(outpoint, coin)| (*outpoint, coin.output.clone())).collect();
+            Some(WaitingTransaction {
+                txid: *txid,
+                transaction: Arc::clone(&entry.transaction),
+                spent,
+                fee_sat: entry.fee_sat,
+                vsize: entry.measure.vsize,
+                discounted_vsize: entry.measure.discounted_vsize,
+                admitted_at: entry.admitted_at,
+            })
+        });
+        let new = new.collect();
+        (all, new)
     }
 
     /// The waiting transactions that pay to or spend from a script, by arrival.

@@ -8,7 +8,7 @@ use aquifer_assets::chain::ChainParams;
 use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_federation::federation::Federation;
 use aquifer_federation::roster::MemberIndex;
-use aquifer_federation::treasury::{park_reason, plan};
+use aquifer_federation::treasury::{CoinKind, park_reason, plan};
 use aquifer_federation::valve::{Valve, Verdict};
 use aquifer_proto::peer::{PeerMessage, peer_message::Kind};
 use elements::encode::serialize;
@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::oversight::Oversight;
 use crate::api::{
-    Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, HistoryEntry, Issuance,
-    LedgerBackend, MemberPosition, MerkleProof, PeerState, Pegout, PegoutState, ProvenTransaction, Reserve,
-    SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
+    Asset, AssetSupply, BackendError, ChainInfo, Deposit, DepositState, Deposits, HistoryEntry, Issuance, KeyProof,
+    LedgerBackend, MemberPosition, MerkleProof, MissingProof, PeerState, Pegout, PegoutState, ProvenTransaction,
+    Reserve, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
 use crate::chain::CoreStatus;
 use crate::halt::HaltDesk;
@@ -268,6 +268,23 @@ impl NodeBackend {
         };
         Ok(pegout)
     }
+
+    fn key_proof(&self, snapshot: &Snapshot<'_>) -> Result<KeyProof, BackendError> {
+        if let Some(txid) = self.parts.parent.key_proof() {
+            return Ok(KeyProof::Seen(txid));
+        }
+        if let Some(batch) = self.parts.driver.unconfirmed_key_spend() {
+            return Ok(KeyProof::Missing(MissingProof::Confirmation { batch }));
+        }
+        // Of a coin with several places one counts.
+        let coins = snapshot.treasury_coins()?.into_iter().filter(|coin| coin.outpoint == coin.booked_as);
+        let under_key = coins.filter(|coin| coin.kind == CoinKind::Treasury);
+        let under_key_sat = under_key.fold(0u64, |sum, coin| sum.saturating_add(coin.amount_sat));
+        Ok(KeyProof::Missing(match under_key_sat {
+            0 => MissingProof::Probe,
+            under_key_sat => MissingProof::Spend { under_key_sat },
+        }))
+    }
 }
 
 impl LedgerBackend for NodeBackend {
@@ -297,12 +314,12 @@ impl LedgerBackend for NodeBackend {
             parent_height,
             parent_problem,
             alarms: status.alarms(),
-            key_proof: parent.key_proof(),
+            key_proof: self.key_proof(&snapshot)?,
             peers: others
                 .map(|(index, card)| PeerState {
                     name: card.name.clone(),
                     connected: connected.contains(&index),
-                    height: status.peer_height(index),
+                    height: status.peer(index).height,
                 })
                 .collect(),
             min_fee_rate_sat_per_kvb: mempool.min_fee_rate_sat_per_kvb(),

@@ -15,6 +15,8 @@ mod backend;
 mod bitcoin;
 mod network;
 mod oversight;
+#[cfg(feature = "sabotage")]
+mod sabotage;
 mod service;
 
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::oversight::Oversight;
 use crate::api::grpc::{Api, ApiError};
-use crate::api::{BindError, Interfaces, LedgerBackend, Sources};
+use crate::api::{BindError, Interfaces, ListenError, Sources};
 use crate::ceremony::CeremonyArchive;
 use crate::chain::judge::Judge;
 use crate::chain::parent::ParentChain;
@@ -39,6 +41,7 @@ use crate::config::{Config, ConfigError, VerdictMemory};
 use crate::files::FileError;
 use crate::halt::{HaltDesk, HaltService};
 use crate::identity::{FederationMember, IdentityError, Member};
+use crate::index::Indexing;
 use crate::mempool::keeper::Keeper;
 use crate::mempool::{Mempool, MempoolError, PegoutPolicy};
 use crate::parent::{Parent, ParentConfig, ParentStoreError};
@@ -86,12 +89,19 @@ pub enum NodeError {
     /// An address to listen on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The interfaces for other software.
+    #[error(transparent)]
+    Interfaces(#[from] ListenError),
     /// The chain stopped.
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// What the environment asks of a sabotaged build.
+    #[cfg(feature = "sabotage")]
+    #[error(transparent)]
+    Sabotage(#[from] sabotage::UnknownDeed),
 }
 
 /// Runs the node of a member until `stop` is cancelled or it fails. The caller holds the lock of the data folder.
@@ -165,9 +175,11 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     )
     .await?;
     let api = Api::bind(config.file.api.listen).await?;
-    let interfaces = Interfaces::bind(&config.file.interfaces).await?;
+    let interfaces = Interfaces::bind(&config.file.interfaces, &member.tls, data).await?;
     let peers = running.peers.clone();
     let network: Arc<dyn Network> = Arc::new(network::PeerNetwork::new(peers.clone(), events.clone(), runtime.clone()));
+    #[cfg(feature = "sabotage")]
+    let network = sabotage::sabotage(network, me)?;
     let fee_script = match &config.file.fee_address {
         Some(address) => address.script_pubkey(),
         None => own_fee_script(&member),
@@ -239,16 +251,27 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         parent,
         driver,
         peers: peers.clone(),
-        status,
+        status: Arc::clone(&status),
         oversight: oversight.clone(),
         halts: Arc::clone(&halts),
     });
     let backend = Arc::new(backend);
+    let (index, indexing) = if config.file.interfaces.needs_index() {
+        let (path, params, ledger) = (data.database("index"), Arc::clone(&params), Arc::clone(&reader));
+        let (index, indexing) =
+            Indexing::start(path, params, ledger, Arc::clone(&mempool), runtime.clone(), stop.clone())?;
+        (Some(index), Some(indexing))
+    } else {
+        (None, None)
+    };
     let sources = Sources {
         params,
+        roster: Arc::clone(&roster),
+        status,
         ledger: Arc::clone(&reader),
         mempool: Arc::clone(&mempool),
-        backend: Arc::clone(&backend) as Arc<dyn LedgerBackend>,
+        backend: Arc::<backend::NodeBackend>::clone(&backend),
+        index,
     };
     let mut interfaces = interfaces.serve(&sources, &stop);
     let notices = backend.gather_changes(&runtime, stop.clone());
@@ -285,6 +308,10 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
     if let Some(feeding) = feeding {
         // It may wait for elementsd as long as a call may take; the member does not.
         drop(tokio::task::spawn_blocking(move || feeding.stop()));
+    }
+    if let Some(indexing) = indexing {
+        // Nothing is lost if it is not waited for, but what it has done is kept.
+        let _ = tokio::task::spawn_blocking(move || indexing.wait()).await;
     }
     driving.stop().await;
     following.stop().await;

@@ -45,6 +45,7 @@ pub use links::REFUSAL_PAUSE;
 pub(crate) use server::CeremonySource;
 pub(crate) use socket::accept;
 pub use socket::{Socket, SocketInfo};
+pub(crate) use tls::open_server;
 pub use tls::{TlsError, TlsIdentity, pinned_client, server_name, wallet_server};
 
 /// Longest gossip message, in bytes. Bodies do not travel in gossip.

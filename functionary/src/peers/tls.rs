@@ -10,10 +10,13 @@
 //! contains those of the roster; neither certificate may sign others (they are no authorities), so only the holder of the
 //! very key can complete the handshake. The server then compares the presented certificate with the roster byte for byte.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519, SerialNumber};
-use rustls_pki_types::{PrivatePkcs8KeyDer, ServerName};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio_rustls::rustls;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 use zeroize::Zeroizing;
@@ -36,6 +39,9 @@ pub enum TlsError {
     /// The key or the signature failed.
     #[error("the TLS certificate could not be made: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// TLS does not take it.
+    #[error("the TLS certificate cannot be used")]
+    Setup,
 }
 
 /// The name inside a member's certificate, which is also what a client asks for.
@@ -112,6 +118,20 @@ pub(super) fn member_server(identity: &TlsIdentity, directory: &Directory) -> Se
 pub fn wallet_server(identity: &TlsIdentity) -> ServerTlsConfig {
     settle_cryptography();
     ServerTlsConfig::new().identity(identity.identity()).timeout(HANDSHAKE_TIMEOUT)
+}
+
+/// What a member's server shows others who speak TLS, such as Electrum clients: its certificate. Nothing is asked of them.
+///
+/// # Errors
+/// [`TlsError::Setup`] if TLS does not take the certificate, which would be a defect.
+pub(crate) fn open_server(identity: &TlsIdentity) -> Result<rustls::ServerConfig, TlsError> {
+    let certificate = CertificateDer::from(identity.certificate.clone());
+    let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).map_err(|_| TlsError::Setup)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate], key))
+        .map_err(|_| TlsError::Setup)
 }
 
 /// How a member dials the member called `name`: with its own certificate, and accepting `certificate` (DER) alone.

@@ -94,7 +94,7 @@ impl PegoutDriver {
     /// Signs a batch and follows it from now on. Gives this member's signatures, one per input, to be sent to the others.
     ///
     /// The caller vouches that the batch stands in a *final* block. Adding it again, as after a restart, gives the same
-    /// signatures. After [`Signed::Deposits`] it can be signed once more with [`Signed::Everything`].
+    /// signatures. After [`Signed::Multisig`] it can be signed once more with [`Signed::Everything`].
     ///
     /// # Errors
     ///

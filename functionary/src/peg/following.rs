@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use aquifer_federation::treasury::CoinKind;
 use bitcoin::{Transaction, Txid};
 
-use super::batch::{BuriedBatch, Outcome};
+use super::batch::{Batch, BuriedBatch, Outcome};
 use super::driver::PegoutDriver;
 use crate::parent::{Broadcast, ParentError, ParentState, TransactionStatus};
 
@@ -25,6 +25,13 @@ impl PegoutDriver {
         let batches = self.batches();
         let mut batches = batches.values();
         batches.any(|batch| batch.txid == *txid && !batch.is_confirmed())
+    }
+
+    /// The latest batch that spends what lies under the treasury key and is not confirmed.
+    pub fn unconfirmed_key_spend(&self) -> Option<Txid> {
+        let batches = self.batches();
+        let spends = |batch: &Batch| batch.coins.iter().any(|coin| coin.kind == CoinKind::Treasury);
+        batches.values().rev().find(|batch| !batch.is_confirmed() && spends(batch)).map(|batch| batch.txid)
     }
 
     /// Batches of families of which one is buried.

@@ -218,7 +218,7 @@ impl CoinWatch {
         };
         let mut looked = Vec::with_capacity(coins.len());
         for coin in coins {
-            let may_come = || coin.kind == CoinKind::Treasury && self.driver.is_unconfirmed(&coin.outpoint.txid);
+            let may_come = || !coin.is_deposit() && self.driver.is_unconfirmed(&coin.outpoint.txid);
             let seen = match self.parent.is_unspent(&coin.outpoint)? {
                 Some(confirmations) => Seen::There { confirmations },
                 None if may_come() => Seen::NotYet,

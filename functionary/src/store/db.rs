@@ -152,12 +152,12 @@ impl Database {
 }
 
 /// The error for a failed SQLite call on the store `name`.
-pub(super) fn failed(name: &str, error: rusqlite::Error) -> StoreError {
+pub(crate) fn failed(name: &str, error: rusqlite::Error) -> StoreError {
     StoreError::Sqlite { file: name.to_owned(), reason: error.to_string() }
 }
 
 /// Opens a file that another connection writes, for reading.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::from_secs(10))?;
@@ -167,4 +167,9 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
 /// SQLite's integers are signed; none of our quantities comes near the limit.
 pub(crate) fn integer(value: impl TryInto<i64>) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
+}
+
+/// A quantity that [`integer`] has written.
+pub(crate) fn unsigned(row: &rusqlite::Row<'_>, column: impl rusqlite::RowIndex) -> Result<u64, rusqlite::Error> {
+    row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
 }

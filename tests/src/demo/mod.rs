@@ -100,11 +100,13 @@ fn stay_up(devnet: &mut Devnet) -> Result<(), HarnessError> {
 fn tell_costs(teller: &mut Teller, summary: &Summary) {
     for pegout in &summary.pegouts {
         teller.fact(&format!(
-            "peg-out of {}: Bitcoin transaction of {} vbytes, {} sat; it spends {}",
+            "peg-out of {}: Bitcoin transaction of {} vbytes, {} sat; it spends {}, and leaves {} under the key, {} in the script",
             btc(pegout.amount_sat),
             pegout.vsize,
             pegout.amount_sat.saturating_sub(pegout.received_sat),
             pegout.spent,
+            btc(pegout.to_treasury_sat),
+            btc(pegout.to_script_sat),
         ));
     }
     let CostComparison { inputs, outputs, fee_rate_sat_per_kvb, treasury_key, multisig } = &summary.costs;

@@ -15,8 +15,13 @@ use crate::wallet::{Issued, Wallet, raw};
 const DEPOSIT_SAT: u64 = 200_000_000;
 /// What Alice pays Bob.
 const PAYMENT_SAT: u64 = 25_000_000;
-/// What Bob takes back to Bitcoin, first and then.
-const PEGOUTS_SAT: [u64; 2] = [10_000_000, 5_000_000];
+/// What Bob takes back to Bitcoin, what each payment spends, and what it shows.
+const PEGOUTS: [(u64, SpentCoins, &str); 4] = [
+    (10_000_000, SpentCoins::Deposits, "Bitcoin has not seen the treasury key sign: it is trusted with a probe"),
+    (2_000_000, SpentCoins::ScriptAndProbe, "the key spends the probe, the members' own keys what else it takes"),
+    (2_000_000, SpentCoins::Script, "the key is proven: everything else moves to it"),
+    (5_000_000, SpentCoins::TreasuryByKey, "from now on a peg-out is one signature"),
+];
 /// Units of Alice's asset: at first, paid to Bob, issued later, burned.
 const TICKER: &str = "GLD";
 const ISSUED: u64 = 1_000;
@@ -58,9 +63,14 @@ pub(super) fn tell(devnet: &mut Devnet, teller: &mut Teller) -> Result<(Summary,
     teller.chapter("An asset");
     let issued = manage_asset(teller, &cast, &mut summary)?;
 
-    teller.chapter("Two peg-outs");
-    for amount_sat in PEGOUTS_SAT {
+    teller.chapter("Peg-outs");
+    for (amount_sat, spent, shows) in PEGOUTS {
+        teller.text(&format!("  {shows}"));
         peg_out(devnet, teller, &cast, &pegged_asset, amount_sat, &mut summary)?;
+        if spent == SpentCoins::ScriptAndProbe {
+            teller.step("every member has seen the signature of the treasury key on Bitcoin");
+            devnet.wait_key_proven(PEG_LIMIT)?;
+        }
     }
     costs(devnet, &mut summary)?;
 
@@ -68,7 +78,11 @@ pub(super) fn tell(devnet: &mut Devnet, teller: &mut Teller) -> Result<(Summary,
     verify::books(devnet, teller, &pegged_asset, &issued, &mut summary)?;
     let supply = ISSUED.saturating_add(REISSUED).saturating_sub(BURNED);
     verify::supply_is(&summary, &issued.asset, supply)?;
-    verify::supply_is(&summary, &pegged_asset, DEPOSIT_SAT.saturating_sub(PEGOUTS_SAT.iter().sum()))?;
+    verify::supply_is(
+        &summary,
+        &pegged_asset,
+        DEPOSIT_SAT.saturating_sub(PEGOUTS.iter().map(|(amount_sat, ..)| amount_sat).sum()),
+    )?;
     Ok((summary, cast))
 }
 
@@ -162,10 +176,15 @@ fn peg_out(
         return Err(HarnessError::Story(format!("Bob has {after} sat after a peg-out from {before} sat")));
     }
     let payment = parent_payment(devnet, &parent_txid)?;
-    let by_key = payment.input.iter().all(|input| cost::is_key_spend(&input.witness));
-    let spent = if by_key { SpentCoins::TreasuryByKey } else { SpentCoins::Deposits };
+    let spent = spent_by(&payment, &summary.pegouts);
+    let [to_treasury_sat, to_script_sat] = change_of(devnet, &payment)?;
     teller.fact(&format!("{} arrived; the rest is the Bitcoin fee", btc(received_sat)));
     teller.fact(&format!("{} vbytes on Bitcoin; they spend {spent}", payment.vsize()));
+    teller.fact(&format!(
+        "change: {} under the treasury key, {} in the federation's script",
+        btc(to_treasury_sat),
+        btc(to_script_sat)
+    ));
     summary.pegouts.push(Pegout {
         txid: done.text("txid")?,
         parent_txid,
@@ -173,9 +192,38 @@ fn peg_out(
         amount_sat,
         received_sat,
         spent,
+        to_treasury_sat,
+        to_script_sat,
         vsize: payment.vsize(),
     });
     Ok(())
+}
+
+/// What a payment spends, with the peg-outs before it.
+fn spent_by(payment: &bitcoin::Transaction, earlier: &[Pegout]) -> SpentCoins {
+    let by_key = payment.input.iter().filter(|input| cost::is_key_spend(&input.witness)).count();
+    let is_change = |input: &bitcoin::TxIn| {
+        let txid = input.previous_output.txid.to_string();
+        earlier.iter().any(|pegout| pegout.parent_txid == txid)
+    };
+    match by_key {
+        0 if payment.input.iter().any(is_change) => SpentCoins::Script,
+        0 => SpentCoins::Deposits,
+        all if all == payment.input.len() => SpentCoins::TreasuryByKey,
+        _ => SpentCoins::ScriptAndProbe,
+    }
+}
+
+/// What a payment puts under the treasury key, and what into the federation's script.
+fn change_of(devnet: &Devnet, payment: &bitcoin::Transaction) -> Result<[u64; 2], HarnessError> {
+    let chain = devnet.chain()?;
+    let network = chain.file();
+    let own = network.params.fedpeg_script.to_v0_p2wsh().to_p2sh();
+    let paid_to = |script: &[u8]| {
+        let outputs = payment.output.iter().filter(|output| output.script_pubkey.as_bytes() == script);
+        outputs.map(|output| output.value.to_sat()).sum()
+    };
+    Ok([paid_to(network.treasury_script.as_bytes()), paid_to(own.as_bytes())])
 }
 
 fn parent_payment(devnet: &Devnet, txid: &str) -> Result<bitcoin::Transaction, HarnessError> {
@@ -183,16 +231,15 @@ fn parent_payment(devnet: &Devnet, txid: &str) -> Result<bitcoin::Transaction, H
     devnet.bitcoind().transaction(&txid)
 }
 
-/// The first batch moved the rest of the deposit to the treasury; the second spends that, and shows what it costs.
+/// The payments show how a key becomes trusted, and the last one what a peg-out costs from then on.
 fn costs(devnet: &Devnet, summary: &mut Summary) -> Result<(), HarnessError> {
-    let [first, second] = summary.pegouts.as_slice() else {
-        return Err(HarnessError::Story(format!("{} peg-outs were paid, not two", summary.pegouts.len())));
-    };
-    if (first.spent, second.spent) != (SpentCoins::Deposits, SpentCoins::TreasuryByKey) {
-        return Err(HarnessError::Story(format!("the peg-outs spend {}, and then {}", first.spent, second.spent)));
+    let spent: Vec<SpentCoins> = summary.pegouts.iter().map(|pegout| pegout.spent).collect();
+    if spent != PEGOUTS.map(|(_, spent, _)| spent) {
+        return Err(HarnessError::Story(format!("the peg-outs spend other coins than they should: {spent:?}")));
     }
-    let payment = parent_payment(devnet, &second.parent_txid)?;
-    summary.costs = cost::compare(&payment, second.amount_sat.saturating_sub(second.received_sat))?;
+    let Some(last) = summary.pegouts.last() else { return Ok(()) };
+    let payment = parent_payment(devnet, &last.parent_txid)?;
+    summary.costs = cost::compare(&payment, last.amount_sat.saturating_sub(last.received_sat))?;
     Ok(())
 }
 

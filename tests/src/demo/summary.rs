@@ -81,6 +81,10 @@ pub struct Pegout {
     pub received_sat: u64,
     /// What the payment spends.
     pub spent: SpentCoins,
+    /// Its change: what it puts under the treasury key, and what back into the script of the federation.
+    pub to_treasury_sat: u64,
+    /// See there.
+    pub to_script_sat: u64,
     /// Virtual size of the payment.
     pub vsize: usize,
 }
@@ -89,9 +93,13 @@ pub struct Pegout {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpentCoins {
-    /// Deposits of users, by signatures of the members; the rest moves to the treasury.
+    /// Deposits of users, by signatures of the members.
     #[default]
     Deposits,
+    /// Change in the federation's script, by signatures of the members.
+    Script,
+    /// Both such change and the probe under the treasury key, which signs for it.
+    ScriptAndProbe,
     /// Outputs of the treasury, by one signature of its key each.
     TreasuryByKey,
 }
@@ -99,7 +107,9 @@ pub enum SpentCoins {
 impl fmt::Display for SpentCoins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Deposits => "deposits into the treasury",
+            Self::Deposits => "deposits",
+            Self::Script => "the federation's script",
+            Self::ScriptAndProbe => "the probe, with one signature of the FROST key, and the federation's script",
             Self::TreasuryByKey => "the treasury, with one signature of its FROST key",
         })
     }

@@ -6,21 +6,25 @@
 //!
 //! Randomness is seeded: the same seed makes the same bytes.
 
+mod backend;
 mod block;
 mod chain;
 mod deposit;
 mod error;
 mod guest;
+mod life;
 mod parent;
 mod payment;
 mod proofs;
 mod served;
 mod theft;
 
+pub use backend::MempoolBackend;
 pub use block::{commit_to_transactions, commit_to_witnesses, set_witness};
 pub use chain::{Chain, FEE_SAT, Refusal};
 pub use deposit::Deposit;
 pub use error::ForgeError;
+pub use life::{ISSUED, Life, PEGGED_OUT_SAT};
 pub use parent::DepthTable;
 pub use payment::{Coin, Issue, Origin, Owner, Pay, Payment, Shape};
 pub use proofs::{commitment, prove_range, prove_surjection};

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aquifer_assets::peg::PegoutRequest;
@@ -29,6 +30,7 @@ pub struct DepthTable {
     gone: Mutex<HashSet<bitcoin::Txid>>,
     fee_rate: Mutex<Option<u64>>,
     overdue: Mutex<Vec<u32>>,
+    key_is_doubted: AtomicBool,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -49,6 +51,11 @@ impl DepthTable {
     /// No output of these transactions is there from now on, and that of all others.
     pub fn lose(&self, txids: impl IntoIterator<Item = bitcoin::Txid>) {
         *locked(&self.gone) = txids.into_iter().collect();
+    }
+
+    /// It has not seen the treasury key sign, from now on.
+    pub fn doubt_key(&self) {
+        self.key_is_doubted.store(true, Ordering::Relaxed);
     }
 
     /// Fees are so high from now on, in satoshi per 1,000 virtual bytes.
@@ -74,7 +81,7 @@ impl BitcoinView for DepthTable {
     }
 
     fn is_key_proven(&self) -> Result<bool, Infallible> {
-        Ok(true)
+        Ok(!self.key_is_doubted.load(Ordering::Relaxed))
     }
 }
 

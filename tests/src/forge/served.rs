@@ -8,8 +8,8 @@ use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_federation::federation::Federation;
 use aquifer_functionary::api::grpc::Api;
 use aquifer_functionary::api::{
-    Asset, BackendError, ChainInfo, Deposits, HistoryEntry, LedgerBackend, Oversight, Pegout, ProvenTransaction,
-    SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
+    Asset, BackendError, ChainInfo, Deposits, HistoryEntry, KeyProof, LedgerBackend, MissingProof, Oversight, Pegout,
+    ProvenTransaction, SignedBlock, SignedHeader, SubmitError, Supply, TransactionStatus, ValveState,
 };
 use aquifer_functionary::audit::{AuditDesk, AuditStore, FinalBlocks};
 use aquifer_functionary::config::AuditConfig;
@@ -50,8 +50,8 @@ impl FinalBlocks for Shelf {
     }
 }
 
-fn not_here<T>() -> Result<T, BackendError> {
-    Err(BackendError("this member serves blocks to auditors and nothing else".to_owned()))
+pub(super) fn not_here<T>() -> Result<T, BackendError> {
+    Err(BackendError("this is no whole member".to_owned()))
 }
 
 impl LedgerBackend for Shelf {
@@ -73,7 +73,7 @@ impl LedgerBackend for Shelf {
             parent_height: None,
             parent_problem: String::new(),
             alarms: Vec::new(),
-            key_proof: None,
+            key_proof: KeyProof::Missing(MissingProof::Probe),
             peers: Vec::new(),
             min_fee_rate_sat_per_kvb: 0,
             round: 0,

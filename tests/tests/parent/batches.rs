@@ -388,12 +388,22 @@ async fn a_batch_is_judged_by_its_rules_first_and_by_bitcoind_second() {
     assert!(rash.inputs.contains(&fresh.outpoint));
     assert!(matches!(story.judge(&rash.transaction).await, BatchVerdict::Unknown(_)));
     story.bitcoind.mine(1).unwrap();
-    assert!(matches!(story.judge(&rash.transaction).await, BatchVerdict::Good(_)));
+    // It would still put all change under a key that has not signed anything on Bitcoin.
+    match story.judge(&rash.transaction).await {
+        BatchVerdict::Unknown(reason) => assert!(reason.contains("treasury key"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    let careful = story.propose().await.unwrap();
+    assert_eq!((&careful.inputs, careful.change_sat()), (&rash.inputs, rash.change_sat()));
+    assert_eq!(story.judge(&careful.transaction).await, BatchVerdict::Good(Box::new(careful)));
     story.coins = confirmed;
 
     // Far from this member's own estimate.
-    let dear = plan_batch(&story.treasury, &story.coins, &story.pending, 400_000).unwrap();
-    match story.judge(&dear.transaction).await {
+    let mut dear = plan.transaction.clone();
+    for payment in dear.output.iter_mut().take(plan.paid.len()) {
+        payment.value -= Amount::from_sat(80_000);
+    }
+    match story.judge(&dear).await {
         BatchVerdict::Unknown(reason) => assert!(reason.contains("fee rate"), "{reason}"),
         other => panic!("{other:?}"),
     }
@@ -427,7 +437,7 @@ async fn of_batches_that_take_each_others_place_the_newest_is_handed_over_and_wh
         height: BATCH_HEIGHT,
         coins: first.coins.clone(),
         requests: story.pending.clone(),
-        change: plan.change.iter().map(|coin| coin.outpoint).collect(),
+        change: plan.change.clone(),
         change_use: ChangeUse::Unspent,
         batches: vec![FamilyBatch { inputs: plan.inputs.clone(), fee_sat: plan.fee_sat }],
     };

@@ -1,6 +1,6 @@
 //! Batches that take the place of others, in the ledger and before the judge.
 
-use aquifer_federation::treasury::{BatchKind, BatchPlan, Family, plan_batch};
+use aquifer_federation::treasury::{BatchKind, BatchPlan, CoinKind, Family, PROBE_SAT, plan_batch};
 use aquifer_functionary::chain::judge::{Examined, Scrutiny, Verdict};
 use aquifer_functionary::store::ledger::Snapshot;
 use aquifer_tests::forge::{Chain, Coin, Owner};
@@ -83,7 +83,7 @@ fn a_replacement_changes_nothing_in_the_books() {
     assert_eq!(valve(&chain).counting_sat(), counting, "it is charged once");
     let family = family(&chain, &first);
     assert_eq!(family.batches.iter().map(|batch| batch.fee_sat).collect::<Vec<_>>(), [first.fee_sat, raised.fee_sat]);
-    assert_eq!(family.change, first.change.iter().map(|coin| coin.outpoint).collect::<Vec<_>>());
+    assert_eq!(family.change, first.change);
 
     // The valve can be made again from blocks that hold replacements.
     let state = valve(&chain).save();
@@ -92,6 +92,36 @@ fn a_replacement_changes_nothing_in_the_books() {
     chain.ledger.replace_valve(&new).unwrap();
     chain.judge.mend_valve(&mut chain.ledger).unwrap();
     assert_eq!(valve(&chain).save(), state);
+}
+
+/// While the treasury key has to show what it can: both kinds of change are in the books, and are read as they were written.
+#[test]
+fn careful_change_is_kept_and_spent() {
+    let (mut chain, alice, coin) = rich(82);
+    chain.bitcoin.doubt_key();
+    let rest = chain.peg_in(alice, &[4 * BTC]).unwrap().pop().unwrap();
+    let transaction = pegout(&mut chain, alice, &coin, BTC / 2, &destination());
+    chain.extend(vec![transaction]).unwrap();
+    let first = carry_what_is_built(&mut chain);
+    assert_eq!(first.change.iter().map(|coin| coin.amount_sat).min(), Some(PROBE_SAT));
+    let raised = raise(&mut chain, &first, 9_000);
+    assert_eq!(family(&chain, &first).change, first.change);
+    with(&chain, |snapshot| {
+        let coins = snapshot.treasury_coins().unwrap();
+        for coin in first.change.iter().chain(&raised.change) {
+            assert!(coins.contains(coin), "{coin:?}");
+        }
+        assert_eq!(snapshot.books().unwrap().difference_sat(), 0);
+        assert_eq!(snapshot.recount().unwrap(), snapshot.books().unwrap());
+    });
+    // Bitcoin has the second one. The next batch spends its probe.
+    chain.bitcoin.lose(first.inputs.iter().map(|input| input.txid).chain([txid(&first)]));
+    let transaction = pegout(&mut chain, alice, &rest, BTC / 4, &destination());
+    chain.extend(vec![transaction]).unwrap();
+    let next = carry_what_is_built(&mut chain);
+    let probe = raised.change.iter().find(|coin| coin.kind == CoinKind::Treasury).unwrap();
+    assert!(next.inputs.contains(&probe.outpoint), "{:?}", next.inputs);
+    assert_eq!(with(&chain, |snapshot| snapshot.books().unwrap().difference_sat()), 0);
 }
 
 #[test]

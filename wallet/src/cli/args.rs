@@ -265,6 +265,9 @@ pub struct HistoryOptions {
 pub struct TxOptions {
     /// The transaction's id
     pub txid: String,
+    /// Show what an explorer's link needs to show the wallet's hidden amounts to whoever has the link
+    #[arg(long)]
+    pub unblind: bool,
 }
 
 /// About assets.

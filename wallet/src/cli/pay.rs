@@ -173,7 +173,20 @@ pub(super) fn transaction(context: &Context, options: &TxOptions) -> Result<Repo
         tx.discount_vsize(),
         tx.fee_in(pegged)
     );
-    Ok(Report::new(json, text).with(report::place(found.place)))
+    let report = Report::new(json, text).with(report::place(found.place));
+    if !options.unblind {
+        return Ok(report);
+    }
+    let session = context.session()?;
+    let opened = session.wallet.transaction(&txid)?.ok_or_else(|| {
+        CliError::Usage(format!("this wallet has no part in {txid}, so there is nothing that it could unblind"))
+    })?;
+    // The form of the field: behind the address of the transaction in an explorer.
+    let fragment =
+        opened.unblinded_url("").split_once('#').map(|(_, fragment)| fragment.to_owned()).unwrap_or_default();
+    let text =
+        format!("{}\nlink    http://EXPLORER/tx/{txid}#{fragment}\nWhoever has it sees these amounts", report.text);
+    Ok(Report { json: report.json, text }.with(json!({ "unblinding": fragment })))
 }
 
 fn output_kind(output: &elements::TxOut) -> &'static str {

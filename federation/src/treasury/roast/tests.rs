@@ -240,7 +240,7 @@ impl Story {
     /// The signatures that a coordinator has, put into the transaction together with those for the deposit, and judged.
     fn judge(&self, coordinator: u16) {
         let signatures = self.coordinators[&MemberIndex(coordinator)].signatures().unwrap();
-        let own = self.own_signatures(Signed::Deposits);
+        let own = self.own_signatures(Signed::Multisig);
         let transaction =
             finalize_batch(&self.fixture.treasury, &self.plan.transaction, &self.coins, &own, signatures).unwrap();
         judge_key_spends(&self.fixture, &transaction, &self.coins);
@@ -444,7 +444,7 @@ fn several_coordinators_at_the_same_time() {
 #[test]
 fn the_script_of_the_members_takes_over() {
     let story = Story::new(7, 2, &[], 8);
-    let deposits = story.own_signatures(Signed::Deposits);
+    let deposits = story.own_signatures(Signed::Multisig);
     let none: BTreeMap<OutPoint, schnorr::Signature> = BTreeMap::new();
     let finish = |own: &BTreeMap<MemberIndex, Vec<Vec<u8>>>, by_key: &BTreeMap<OutPoint, schnorr::Signature>| {
         finalize_batch(&story.fixture.treasury, &story.plan.transaction, &story.coins, own, by_key)

@@ -109,7 +109,7 @@ fn wrong_payments_are_named() {
     // One request twice, with every sum right.
     let treasury = &proposal.fixture.treasury;
     let twice = [&proposal.pending[0], &proposal.pending[0], &proposal.pending[1]];
-    let twice = assemble::assemble(treasury, &[&proposal.coins[0]], &twice, 1_500, 1).unwrap();
+    let twice = assemble::assemble(treasury, &[&proposal.coins[0]], &twice, 1_500, in_parts(1)).unwrap();
     assert!(no_such(proposal.check(&twice.transaction).unwrap_err(), 1));
     // A request that an earlier batch paid is not pending any more.
     let error = proposal.fixture.check(&proposal.coins, &proposal.pending[1..], &proposal.plan.transaction);
@@ -206,7 +206,7 @@ fn coins_are_not_spent_without_need() {
     let treasury = &proposal.fixture.treasury;
     let requests: Vec<&PegoutRequest> = proposal.pending[..2].iter().collect();
     let coin_refs: Vec<&TreasuryCoin> = coins.iter().collect();
-    let wasteful = assemble::assemble(treasury, &coin_refs, &requests, 2_000, 2).unwrap();
+    let wasteful = assemble::assemble(treasury, &coin_refs, &requests, 2_000, in_parts(2)).unwrap();
     let check = |holdings: Holdings<'_>| {
         let (pending, bounds) = (&proposal.pending, proposal.fixture.bounds());
         check_batch(treasury, holdings, pending, &wasteful.transaction, &bounds).map(drop)
@@ -243,7 +243,7 @@ fn change_of_dust_is_refused() {
     let coins = [fixture.change(1, BTC)];
     let pending = [request(1, BTC - 100)];
     let treasury = &fixture.treasury;
-    let plan = assemble::assemble(treasury, &[&coins[0]], &[&pending[0]], 1_000, 1).unwrap();
+    let plan = assemble::assemble(treasury, &[&coins[0]], &[&pending[0]], 1_000, in_parts(1)).unwrap();
     assert_eq!(fixture.check(&coins, &pending, &plan.transaction), Err(BatchError::SmallChange(100)));
 }
 
@@ -259,7 +259,7 @@ fn too_heavy_a_batch_is_refused() {
     let error = |inputs: usize, amount_sat| {
         let pending = [request(1, amount_sat)];
         let coins: Vec<&TreasuryCoin> = coins[..inputs].iter().collect();
-        let plan = assemble::assemble(&fixture.treasury, &coins, &[&pending[0]], 500_000, 1).unwrap();
+        let plan = assemble::assemble(&fixture.treasury, &coins, &[&pending[0]], 500_000, in_parts(1)).unwrap();
         fixture.check(&coins.iter().copied().cloned().collect::<Vec<_>>(), &pending, &plan.transaction).unwrap_err()
     };
     assert!(matches!(error(250, 250_000_000), BatchError::Weight(weight) if weight > MAX_ACCEPTED_WEIGHT));

@@ -23,7 +23,7 @@ fn story() -> Story {
         height: 7,
         coins: vec![coins[0].clone()],
         requests: requests.clone(),
-        change: first.change.iter().map(|coin| coin.outpoint).collect(),
+        change: first.change.clone(),
         change_use: ChangeUse::Unspent,
         batches: vec![FamilyBatch { inputs: first.inputs.clone(), fee_sat: first.fee_sat }],
     };
@@ -46,7 +46,7 @@ impl Story {
     /// The batch of these coins with this fee, whatever the rules say.
     fn forged(&self, coins: &[&TreasuryCoin], fee_sat: u64, parts: usize) -> Transaction {
         let requests: Vec<&PegoutRequest> = self.requests.iter().collect();
-        assemble::assemble(&self.fixture.treasury, coins, &requests, fee_sat, parts).unwrap().transaction
+        assemble::assemble(&self.fixture.treasury, coins, &requests, fee_sat, in_parts(parts)).unwrap().transaction
     }
 }
 
@@ -167,7 +167,7 @@ fn a_payment_is_not_eaten_up_by_fees() {
     story.family = Family {
         coins: coins.to_vec(),
         requests: pending.to_vec(),
-        change: first.change.iter().map(|coin| coin.outpoint).collect(),
+        change: first.change.clone(),
         batches: vec![FamilyBatch { inputs: first.inputs.clone(), fee_sat: first.fee_sat }],
         ..story.family
     };
@@ -202,7 +202,7 @@ fn a_fee_that_the_script_needs_is_raised_when_the_key_would_pay_more() {
         height: 7,
         coins: coins.clone(),
         requests: pending.to_vec(),
-        change: first.change.iter().map(|coin| coin.outpoint).collect(),
+        change: first.change.clone(),
         change_use: ChangeUse::Unspent,
         batches: vec![FamilyBatch { inputs: first.inputs.clone(), fee_sat: first.fee_sat }],
     };
@@ -265,7 +265,7 @@ fn small_coins_are_put_together_at_low_fees_while_there_are_many() {
     let coins = coins_of(20);
     let forged = |spent: &[usize], fee_sat: u64| {
         let spent: Vec<&TreasuryCoin> = spent.iter().map(|number| &coins[*number]).collect();
-        let plan = assemble::assemble(&fixture.treasury, &spent, &[&pending[0]], fee_sat, 1).unwrap();
+        let plan = assemble::assemble(&fixture.treasury, &spent, &[&pending[0]], fee_sat, in_parts(1)).unwrap();
         check_batch(&fixture.treasury, &coins, &pending, &plan.transaction, &FeeRateBounds::HARD_LIMITS)
     };
     let three = plan_batch(&fixture.treasury, &coins, &pending, 1_000).unwrap();
@@ -352,7 +352,8 @@ fn coins_are_moved_long_before_emergency_keys_can_spend_them() {
     // Without emergency keys it is wrong for ever.
     let plain = Fixture::new();
     let coins: Vec<TreasuryCoin> = (1..=8).map(|number| plain.change(number, u64::from(number) * BTC)).collect();
-    let wasteful = assemble::assemble(&plain.treasury, &[&coins[2], &coins[6]], &[&pending[0]], 2_000, 1).unwrap();
+    let wasteful =
+        assemble::assemble(&plain.treasury, &[&coins[2], &coins[6]], &[&pending[0]], 2_000, in_parts(1)).unwrap();
     let verdict = judge_batch(&ages(&[3, 7]), &plain.treasury, &wasteful.transaction, &coins, &pending);
     assert!(matches!(verdict, BatchVerdict::Bad(_)), "{verdict:?}");
 }

@@ -22,10 +22,11 @@ struct Ready {
 /// A batch that spends one coin of each kind, signed by everybody.
 fn signed() -> Ready {
     let fixture = Fixture::new();
-    let coins = vec![fixture.deposit(1, BTC, 0), fixture.deposit(2, BTC, 1), fixture.change(3, BTC)];
-    let pending = [request(1, 2 * BTC), request(2, 50_000_000)];
+    let coins =
+        vec![fixture.deposit(1, BTC, 0), fixture.deposit(2, BTC, 1), fixture.change(3, BTC), fixture.rest(4, BTC)];
+    let pending = [request(1, 3 * BTC), request(2, 50_000_000)];
     let plan = plan_batch(&fixture.treasury, &coins, &pending, RATE).unwrap();
-    assert_eq!(plan.inputs.len(), 3);
+    assert_eq!(plan.inputs.len(), 4);
     let sign = |seed: &MemberSeed| {
         sign_batch(&fixture.treasury, &seed.keys().peg, &plan.transaction, &coins, Signed::Everything).unwrap()
     };
@@ -162,7 +163,7 @@ fn a_wrong_signature_is_named_and_passed_over() {
     assert_eq!(with(&|s| s[2].truncate(63)), Err(SigningError::BadSignature(2)));
     assert_eq!(with(&|s| *s[0].last_mut().unwrap() = 0x83), Err(SigningError::BadSignature(0)));
     assert_eq!(with(&|s| s.swap(0, 1)), Err(SigningError::BadSignature(0)));
-    assert_eq!(with(&|s| _ = s.pop()), Err(SigningError::Count { inputs: 3, found: 2 }));
+    assert_eq!(with(&|s| _ = s.pop()), Err(SigningError::Count { inputs: 4, found: 3 }));
     assert_eq!(check(&signed.signatures[&MemberIndex(1)]), Err(SigningError::BadSignature(0)));
 
     let mut with_liar = signed.signatures.clone();
@@ -202,9 +203,9 @@ fn only_our_coins_are_signed() {
     let peg = fixture.seeds[0].keys().peg;
     assert_eq!(
         sign_batch(&fixture.treasury, &peg, &plan.transaction, &coins[..2], Signed::Everything),
-        Err(SigningError::Count { inputs: 3, found: 2 })
+        Err(SigningError::Count { inputs: 4, found: 2 })
     );
-    let swapped = [coins[1].clone(), coins[0].clone(), coins[2].clone()];
+    let swapped = [coins[1].clone(), coins[0].clone(), coins[2].clone(), coins[3].clone()];
     let wrong = SigningError::WrongCoin { input: 0, spent: outpoint(1), coin: outpoint(2) };
     assert_eq!(sign_batch(&fixture.treasury, &peg, &plan.transaction, &swapped, Signed::Everything), Err(wrong));
     let mut foreign = coins.clone();
@@ -213,6 +214,14 @@ fn only_our_coins_are_signed() {
     assert_eq!(
         sign_batch(&fixture.treasury, &peg, &plan.transaction, &foreign, Signed::Everything),
         Err(SigningError::NotOurKey(outpoint(2)))
+    );
+    let mut foreign = coins.clone();
+    let CoinKind::Deposit { witness_script: other, .. } = coins[0].kind.clone() else { unreachable!() };
+    let CoinKind::Federation { witness_script, .. } = &mut foreign[3].kind else { unreachable!() };
+    *witness_script = other;
+    assert_eq!(
+        sign_batch(&fixture.treasury, &peg, &plan.transaction, &foreign, Signed::Everything),
+        Err(SigningError::NotOurKey(outpoint(4)))
     );
     let stranger = fixture.seeds[0].keys().block;
     assert_eq!(
@@ -257,13 +266,13 @@ fn a_claimed_deposit_becomes_a_coin() {
     }
 }
 
-/// Members that leave the treasury's output to the FROST key give deposits only, and that is as good.
+/// Members that leave the treasury's output to the FROST key give the others only, and that is as good.
 #[test]
 fn outputs_of_the_treasury_can_be_left_to_the_key() {
     let Ready { fixture, plan, coins, .. } = signed();
     let keys = fixture.seeds[0].keys();
-    let partial = sign_batch(&fixture.treasury, &keys.peg, &plan.transaction, &coins, Signed::Deposits).unwrap();
-    assert_eq!(partial.iter().map(Vec::is_empty).collect::<Vec<_>>(), [false, false, true]);
+    let partial = sign_batch(&fixture.treasury, &keys.peg, &plan.transaction, &coins, Signed::Multisig).unwrap();
+    assert_eq!(partial.iter().map(Vec::is_empty).collect::<Vec<_>>(), [false, false, true, false]);
     let check = |signatures: &[Vec<u8>]| {
         verify_batch_signatures(&fixture.treasury, &keys.peg_public(), &plan.transaction, &coins, signatures)
     };

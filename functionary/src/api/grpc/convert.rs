@@ -7,9 +7,9 @@ use elements::{AssetId, BlockHash, Txid};
 use tonic::Status;
 
 use crate::api::backend::{
-    Asset, AssetSupply, ChainInfo, Deposit, DepositState, ElementsdState, HistoryEntry, MemberPosition, MerkleProof,
-    Oversight, Pegout, PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader, Supply, TransactionStatus,
-    ValveState,
+    Asset, AssetSupply, ChainInfo, Deposit, DepositState, ElementsdState, HistoryEntry, KeyProof, MemberPosition,
+    MerkleProof, Oversight, Pegout, PegoutState, ProvenTransaction, Reserve, SignedBlock, SignedHeader, Supply,
+    TransactionStatus, ValveState,
 };
 
 use crate::audit::{AuditorStatus, SignedVerdict};
@@ -68,11 +68,14 @@ pub(super) fn info(info: ChainInfo) -> proto::Info {
         parent_height: info.parent_height,
         parent_problem: info.parent_problem,
         alarms: info.alarms,
-        key_proof: info
-            .key_proof
-            .map(|txid| bitcoin::hashes::Hash::to_byte_array(txid).to_vec())
-            .unwrap_or_default()
-            .into(),
+        key_proof: match info.key_proof {
+            KeyProof::Seen(txid) => bitcoin::hashes::Hash::to_byte_array(txid).to_vec().into(),
+            KeyProof::Missing(_) => Bytes::new(),
+        },
+        key_missing: match info.key_proof {
+            KeyProof::Seen(_) => String::new(),
+            KeyProof::Missing(missing) => missing.to_string(),
+        },
         peers: info
             .peers
             .into_iter()

@@ -91,7 +91,7 @@ impl LedgerBackend for Memory {
             parent_height: None,
             parent_problem: "bitcoind does not answer".to_owned(),
             alarms: vec!["an auditor objects".to_owned()],
-            key_proof: None,
+            key_proof: KeyProof::Missing(MissingProof::Spend { under_key_sat: 7 }),
             peers: vec![PeerState { name: "beta".to_owned(), connected: true, height: 6 }],
             min_fee_rate_sat_per_kvb: 100,
             round: 0,
@@ -256,6 +256,7 @@ async fn questions_get_answers() {
     let info = served.client.get_info(proto::GetInfoRequest {}).await.unwrap().into_inner();
     assert_eq!((info.height, info.member.as_str(), info.parent_height), (4, "alpha", None));
     assert_eq!(info.genesis_hash, hash(1).as_slice());
+    assert!(info.key_proof.is_empty() && info.key_missing.contains("spends the 7 sat"), "{}", info.key_missing);
 
     let request = proto::GetHeadersRequest { heights: vec![3, 1] };
     let mut headers = served.client.get_headers(request).await.unwrap().into_inner();

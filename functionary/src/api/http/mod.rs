@@ -1,8 +1,17 @@
 //! HTTP/1.1 for Esplora, Waterfalls, JSON-RPC, the pages and the metrics.
 //!
 //! Answers carry `Content-Length` in just this spelling: older clients of Elements look for it by its letters. Requests
-//! without `Host` and with bare line feeds are taken. A client that is slow to say what it wants, or says too much, loses its
-//! connection, and connections are counted.
+//! without `Host` and with bare line feeds are taken. A client that is slow to say what it wants or to take the answer, or
+//! says too much, loses its connection, and connections are counted, all and of each caller. [`Limits`] bounds what a caller
+//! may ask, [`Work`] what is done for all at a time.
+
+mod answer;
+mod limits;
+mod patience;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod work;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +19,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::response::IntoResponse as _;
 use futures::StreamExt as _;
+use hyper::body::Body as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,15 +29,25 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+pub(crate) use self::answer::{Answer, Keep, Refusal, binary, json, not_modified, text};
+use self::limits::origin;
+pub(crate) use self::limits::{Limits, open_to_all_origins};
+use self::patience::Patience;
+use self::tally::Tally;
+pub(crate) use self::work::{Deadline, Work};
 use super::bind::{BindError, bind};
 use crate::peers::accept;
 
 /// Most connections at a time.
 const MAX_CONNECTIONS: usize = 1_024;
+/// Most connections of one caller.
+const MAX_CONNECTIONS_OF_CALLER: u32 = 256;
 /// How long a client may take for the head of a request; an idle connection ends after the same time.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of an answer.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// Longest body of a request, in bytes: the largest transaction in hexadecimal, twice.
-const MAX_BODY_LEN: usize = 16 << 20;
+const MAX_BODY_LEN: u64 = 16 << 20;
 
 /// Who sends a request; in the extensions of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +77,9 @@ impl HttpServer {
 
     /// Serves until `stop` is cancelled; connections end with it.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
-        let router = router.layer(DefaultBodyLimit::max(MAX_BODY_LEN));
+        let router = router.layer(DefaultBodyLimit::max(usize::try_from(MAX_BODY_LEN).unwrap_or(usize::MAX)));
         let mut sockets = Box::pin(accept(self.listener, MAX_CONNECTIONS));
+        let connections = Tally::default();
         loop {
             let socket = tokio::select! {
                 socket = sockets.next() => match socket {
@@ -67,19 +89,29 @@ impl HttpServer {
                 },
                 () = stop.cancelled() => return,
             };
+            let caller = Caller(socket.remote().ip());
+            // Whoever has too many gets no answer: the next one is closed at once.
+            let Some(counted) = connections.count(origin(caller.0), MAX_CONNECTIONS_OF_CALLER) else { continue };
             let (router, stop) = (router.clone(), stop.clone());
             tokio::spawn(async move {
-                let caller = Caller(socket.remote().ip());
+                let _counted = counted;
                 let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
                     request.extensions_mut().insert(caller);
-                    let answer = router.clone().oneshot(Request::from(request.map(axum::body::Body::new)));
-                    async move { answer.await.map_err(|never: Infallible| never) }
+                    let router = router.clone();
+                    async move {
+                        // Not waited for: whoever says so may never send it.
+                        if request.body().size_hint().lower() > MAX_BODY_LEN {
+                            return Ok(Refusal::TooLong { most: MAX_BODY_LEN }.into_response());
+                        }
+                        let answer = router.oneshot(Request::from(request.map(axum::body::Body::new)));
+                        answer.await.map_err(|never: Infallible| never)
+                    }
                 });
                 let connection = http1::Builder::new()
                     .title_case_headers(true)
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_LIMIT)
-                    .serve_connection(TokioIo::new(socket), service);
+                    .serve_connection(TokioIo::new(Patience::new(socket, STALL_LIMIT)), service);
                 tokio::select! {
                     // A connection that breaks concerns nobody but its client.
                     _ = connection => {}

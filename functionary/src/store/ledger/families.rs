@@ -3,7 +3,7 @@
 //! The coins that a family spends bear the height of its first batch in `spent_height`. Change of a replacement is an
 //! alternative of the change of that first batch: a row of its own, booked as the first one, spent when that is spent.
 
-use aquifer_federation::treasury::{BatchKind, BatchPlan, ChangeUse, Family, FamilyBatch};
+use aquifer_federation::treasury::{BatchKind, BatchPlan, ChangeUse, CoinKind, Family, FamilyBatch};
 use bitcoin::hashes::Hash as _;
 use bitcoin::{OutPoint, Transaction};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -50,20 +50,25 @@ pub(super) fn book_batch(
         }
     }
     let mut make = transaction.prepare_cached(
-        "INSERT INTO treasury (parent_txid, parent_vout, amount_sat, script_pubkey, witness_script, height,
-                               booked_txid, booked_vout, spent_height)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
-                 (SELECT spent_height FROM treasury WHERE parent_txid = ?7 AND parent_vout = ?8))",
+        "INSERT INTO treasury (parent_txid, parent_vout, amount_sat, script_pubkey, witness_script, redeem_script,
+                               height, booked_txid, booked_vout, spent_height)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+                 (SELECT spent_height FROM treasury WHERE parent_txid = ?8 AND parent_vout = ?9))",
     )?;
     for coin in &batch.change {
         let alternative_of = (coin.booked_as != coin.outpoint).then_some(coin.booked_as);
+        let (witness_script, redeem) = match &coin.kind {
+            CoinKind::Federation { witness_script, redeem } => (witness_script.as_bytes(), Some(redeem.as_bytes())),
+            // The treasury's own output needs none: how it is spent follows from the federation. A deposit is no change.
+            CoinKind::Treasury | CoinKind::Deposit { .. } => ([].as_slice(), None),
+        };
         make.execute(params![
             coin.outpoint.txid.to_byte_array(),
             coin.outpoint.vout,
             integer(coin.amount_sat),
             coin.script_pubkey.as_bytes(),
-            // The treasury's own output needs none: how it is spent follows from the federation.
-            Vec::<u8>::new(),
+            witness_script,
+            redeem,
             height,
             alternative_of.map(|first| first.txid.to_byte_array()),
             alternative_of.map(|first| first.vout),
@@ -140,13 +145,13 @@ impl Snapshot<'_> {
                 .map(amount)
         })?;
         let mut batches = Vec::with_capacity(heights.len());
-        let mut change = Vec::new();
+        let mut made = Vec::new();
         for at in heights {
             let batch = decode(at, &self.query(|connection| batch_at(connection, at))?)?;
             if at == height {
                 let txid = batch.compute_txid();
                 let vouts = (0u32..).zip(&batch.output).skip(requests.len());
-                change = vouts.map(|(vout, _)| OutPoint::new(txid, vout)).collect();
+                made = vouts.map(|(vout, _)| OutPoint::new(txid, vout)).collect();
             }
             let inputs = batch.input.iter().map(|input| input.previous_output).collect();
             let made_sat = batch.output.iter().fold(0u64, |sum, output| sum.saturating_add(output.value.to_sat()));
@@ -161,12 +166,18 @@ impl Snapshot<'_> {
                 .collect()
         })?;
         let mut change_use = ChangeUse::Unspent;
-        for coin in &change {
-            let spent: Option<u32> = self.query(|connection| {
+        let mut change = Vec::with_capacity(made.len());
+        for coin in made {
+            let (coin, spent): (_, Option<u32>) = self.query(|connection| {
                 connection
-                    .prepare_cached("SELECT spent_height FROM treasury WHERE parent_txid = ?1 AND parent_vout = ?2")?
-                    .query_row(params![coin.txid.to_byte_array(), coin.vout], |row| row.get(0))
+                    .prepare_cached(&format!(
+                        "SELECT {COIN_COLUMNS}, spent_height FROM treasury WHERE parent_txid = ?1 AND parent_vout = ?2"
+                    ))?
+                    .query_row(params![coin.txid.to_byte_array(), coin.vout], |row| {
+                        Ok((coin_of_row(row)?, row.get(9)?))
+                    })
             })?;
+            change.push(coin);
             if spent.is_some() {
                 change_use = ChangeUse::Spent;
             }

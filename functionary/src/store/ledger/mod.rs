@@ -155,6 +155,7 @@ CREATE TABLE batches (
 CREATE INDEX batches_open ON batches (height) WHERE outcome IS NULL;
 CREATE INDEX batches_by_family ON batches (family, height);
 ALTER TABLE pegouts DROP COLUMN fee_sat;          -- that of the batch that is confirmed counts, and is read from it
+CREATE INDEX transactions_by_height ON transactions (height, position);
 ",
 ];
 

@@ -145,14 +145,13 @@ pub(super) fn amount(stored: i64) -> u64 {
 }
 
 pub(super) fn coin_of_row(row: &Row<'_>) -> Result<TreasuryCoin, rusqlite::Error> {
-    // Deposits alone have a claim script.
-    let kind = match row.get::<_, Option<Vec<u8>>>(6)? {
-        None => CoinKind::Treasury,
-        Some(claim_script) => CoinKind::Deposit {
-            witness_script: ScriptBuf::from_bytes(row.get(4)?),
-            redeem: row.get::<_, Option<Vec<u8>>>(5)?.map(ScriptBuf::from_bytes),
-            claim_script: claim_script.into(),
-        },
+    // Deposits alone have a claim script; of the change, what is not under the treasury key has a redeem script.
+    let witness_script = ScriptBuf::from_bytes(row.get(4)?);
+    let redeem = row.get::<_, Option<Vec<u8>>>(5)?.map(ScriptBuf::from_bytes);
+    let kind = match (row.get::<_, Option<Vec<u8>>>(6)?, redeem) {
+        (Some(claim_script), redeem) => CoinKind::Deposit { witness_script, redeem, claim_script: claim_script.into() },
+        (None, Some(redeem)) => CoinKind::Federation { witness_script, redeem },
+        (None, None) => CoinKind::Treasury,
     };
     let outpoint = parent_outpoint_of(row.get(0)?, row.get(1)?);
     let booked_as = match (row.get(7)?, row.get(8)?) {

@@ -8,7 +8,7 @@ use aquifer_assets::state::{ChainView, Coin, DynafedEntries, ViewError};
 use elements::{BlockHash, OutPoint, Script, Txid};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::super::db::{StoreError, failed, open_reader};
+use super::super::db::{StoreError, failed, integer, open_reader};
 use super::write::script_hash;
 use super::{NAME, StoredBlock, Tip, TransactionPlace};
 
@@ -72,6 +72,9 @@ fn damaged(what: impl std::fmt::Display) -> StoreError {
     StoreError::Inconsistent { file: NAME.into(), reason: what.to_string() }
 }
 
+/// An unspent output as it is kept: txid, vout, height, whether a coinbase made it, and its bytes.
+type CoinRow = ([u8; 32], u32, u32, bool, Vec<u8>);
+
 impl Snapshot<'_> {
     /// Runs a query on the snapshot's connection.
     pub(super) fn query<T>(
@@ -87,14 +90,7 @@ impl Snapshot<'_> {
         self.query(|connection| {
             connection
                 .prepare_cached("SELECT height, hash, time, median_time_past FROM blocks ORDER BY height DESC LIMIT 1")?
-                .query_row([], |row| {
-                    Ok(Tip {
-                        height: row.get(0)?,
-                        hash: BlockHash::from_byte_array(row.get(1)?),
-                        time: row.get(2)?,
-                        median_time_past: row.get(3)?,
-                    })
-                })
+                .query_row([], tip_of_row)
         })
     }
 
@@ -120,6 +116,17 @@ impl Snapshot<'_> {
         })
     }
 
+    /// `size` bytes of a final block from `start` on; `None` if it does not have them.
+    pub fn block_part(&self, height: u32, start: u64, size: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let part: Option<Vec<u8>> = self.query(|connection| {
+            connection
+                .prepare_cached("SELECT substr(block, ?2 + 1, ?3) FROM blocks WHERE height = ?1")?
+                .query_row(params![height, integer(start), integer(size)], |row| row.get(0))
+                .optional()
+        })?;
+        Ok(part.filter(|part| u64::try_from(part.len()) == Ok(size)))
+    }
+
     /// A final block's header and certificate; the block itself is left empty.
     pub fn header(&self, height: u32) -> Result<Option<StoredBlock>, StoreError> {
         self.query(|connection| {
@@ -138,6 +145,16 @@ impl Snapshot<'_> {
             connection
                 .prepare_cached("SELECT height FROM blocks WHERE hash = ?1")?
                 .query_row([hash.to_byte_array()], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// Where the chain stood when the block at this height was its last.
+    pub fn tip_at(&self, height: u32) -> Result<Option<Tip>, StoreError> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT height, hash, time, median_time_past FROM blocks WHERE height = ?1")?
+                .query_row([height], tip_of_row)
                 .optional()
         })
     }
@@ -200,12 +217,54 @@ impl Snapshot<'_> {
         .transpose()
     }
 
+    /// The unspent outputs of a script that can be spent.
+    pub fn coins_of(&self, script: &Script) -> Result<Vec<(OutPoint, Coin)>, StoreError> {
+        let rows: Vec<CoinRow> = self.query(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT DISTINCT coins.txid, vout, coins.height, is_coinbase, output
+                     FROM history JOIN coins ON coins.txid = history.txid WHERE script_hash = ?1",
+                )?
+                .query_map([script_hash(script)], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                })?
+                .collect()
+        })?;
+        let mut coins = Vec::new();
+        for (txid, vout, height, is_coinbase, output) in rows {
+            let outpoint = OutPoint::new(Txid::from_byte_array(txid), vout);
+            let output = TxOut::decode(output).map_err(|error| damaged(format!("the coin {outpoint}: {error}")))?;
+            if output.script_pubkey == *script {
+                coins.push((outpoint, Coin { output, height, is_coinbase }));
+            }
+        }
+        Ok(coins)
+    }
+
+    /// Size of the ledger on the disk, in bytes, without what is not merged yet.
+    pub fn file_size(&self) -> Result<u64, StoreError> {
+        let pragma = |name: &str| -> Result<u64, StoreError> {
+            let value: i64 = self.query(|connection| connection.pragma_query_value(None, name, |row| row.get(0)))?;
+            Ok(u64::try_from(value).unwrap_or(0))
+        };
+        Ok(pragma("page_count")?.saturating_mul(pragma("page_size")?))
+    }
+
     /// Number of unspent outputs.
     pub fn coin_count(&self) -> Result<u64, StoreError> {
         let count: i64 =
             self.query(|connection| connection.query_row("SELECT COUNT(*) FROM coins", [], |row| row.get(0)))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
+}
+
+fn tip_of_row(row: &Row<'_>) -> Result<Tip, rusqlite::Error> {
+    Ok(Tip {
+        height: row.get(0)?,
+        hash: BlockHash::from_byte_array(row.get(1)?),
+        time: row.get(2)?,
+        median_time_past: row.get(3)?,
+    })
 }
 
 fn stored_header(row: &Row<'_>) -> Result<StoredBlock, rusqlite::Error> {

@@ -8,8 +8,16 @@ use super::super::*;
 #[derive(Clone)]
 struct Known {
     spends: Vec<OutPoint>,
-    /// Outputs of the treasury.
-    makes: Vec<(OutPoint, u64)>,
+    makes: Vec<TreasuryCoin>,
+    signed: Signed,
+}
+
+/// Who has signed for what a batch spends under the treasury key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signed {
+    /// There is nothing of it, or the members with their own keys.
+    ByMembers,
+    ByKey,
 }
 
 /// All transactions that anybody has seen, and the best chain.
@@ -25,11 +33,12 @@ impl Default for Bitcoin {
     }
 }
 
-/// A best chain as somebody sees it: for every unspent output of the treasury its height and amount.
+/// A best chain as somebody sees it: every unspent output of the federation with its height.
 #[derive(Clone, Default)]
 pub(super) struct Seen {
     height: usize,
-    unspent: BTreeMap<OutPoint, (usize, u64)>,
+    unspent: BTreeMap<OutPoint, (usize, TreasuryCoin)>,
+    shows_key: bool,
     confirmed: BTreeMap<Txid, usize>,
 }
 
@@ -48,7 +57,18 @@ impl Seen {
     }
 
     pub(super) fn reserve_sat(&self) -> u64 {
-        self.unspent.values().map(|(_, amount_sat)| amount_sat).sum()
+        self.unspent.values().map(|(_, coin)| coin.amount_sat).sum()
+    }
+
+    /// What lies under the treasury key.
+    pub(super) fn under_key_sat(&self) -> u64 {
+        let coins = self.unspent.values().map(|(_, coin)| coin);
+        coins.filter(|coin| coin.kind == CoinKind::Treasury).map(|coin| coin.amount_sat).sum()
+    }
+
+    /// Whether the treasury key has signed something that is confirmed here.
+    pub(super) fn shows_key(&self) -> bool {
+        self.shows_key
     }
 
     /// Adds a transaction if it can be added.
@@ -58,23 +78,24 @@ impl Seen {
             return;
         }
         self.confirmed.insert(txid, self.height);
+        self.shows_key |= transaction.signed == Signed::ByKey;
         for outpoint in &transaction.spends {
             self.unspent.remove(outpoint);
         }
         let height = self.height;
-        self.unspent.extend(transaction.makes.iter().map(|(outpoint, amount_sat)| (*outpoint, (height, *amount_sat))));
+        self.unspent.extend(transaction.makes.iter().map(|coin| (coin.outpoint, (height, coin.clone()))));
     }
 }
 
 impl Bitcoin {
     pub(super) fn deposit(&mut self, coin: &TreasuryCoin) {
-        let makes = vec![(coin.outpoint, coin.amount_sat)];
-        self.known.insert(coin.outpoint.txid, Known { spends: Vec::new(), makes });
+        let makes = vec![coin.clone()];
+        self.known.insert(coin.outpoint.txid, Known { spends: Vec::new(), makes, signed: Signed::ByMembers });
     }
 
-    pub(super) fn broadcast(&mut self, batch: &BatchPlan) {
-        let makes = batch.change.iter().map(|coin| (coin.outpoint, coin.amount_sat)).collect();
-        self.known.insert(batch.transaction.compute_txid(), Known { spends: batch.inputs.clone(), makes });
+    pub(super) fn broadcast(&mut self, batch: &BatchPlan, signed: Signed) {
+        let (spends, makes) = (batch.inputs.clone(), batch.change.clone());
+        self.known.insert(batch.transaction.compute_txid(), Known { spends, makes, signed });
     }
 
     /// The best chain.

@@ -53,6 +53,18 @@ impl Books {
         self.coins.values().filter(|coin| !self.spent.contains_key(&coin.booked_as)).cloned().collect()
     }
 
+    /// What lies under the treasury key: of alternatives only one counts.
+    pub(super) fn under_key_sat(&self) -> u64 {
+        let coins =
+            self.coins.values().filter(|coin| coin.kind == CoinKind::Treasury && coin.outpoint == coin.booked_as);
+        coins.filter(|coin| !self.spent.contains_key(&coin.outpoint)).map(|coin| coin.amount_sat).sum()
+    }
+
+    /// Whether a coin lies under the treasury key.
+    pub(super) fn is_under_key(&self, outpoint: &OutPoint) -> bool {
+        self.coins.get(outpoint).is_some_and(|coin| coin.kind == CoinKind::Treasury)
+    }
+
     /// What the coins are worth: of alternatives only one counts.
     pub(super) fn reserve_sat(&self) -> u64 {
         let unspent = self.coins.values().filter(|coin| coin.outpoint == coin.booked_as);
@@ -97,8 +109,8 @@ impl Books {
 
     pub(super) fn family(&self, height: u32) -> Family {
         let batches = &self.families[&height];
-        let change: Vec<OutPoint> = batches[0].change.iter().map(|coin| coin.booked_as).collect();
-        let is_spent = change.iter().any(|booked_as| self.spent.contains_key(booked_as));
+        let change = batches[0].change.clone();
+        let is_spent = change.iter().any(|coin| self.spent.contains_key(&coin.booked_as));
         let request_of = |outpoint: &elements::OutPoint| {
             let mut requests = self.requests.iter().map(|requested| &requested.request);
             requests.find(|request| request.outpoint == *outpoint).unwrap().clone()

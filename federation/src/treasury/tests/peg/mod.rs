@@ -19,7 +19,7 @@ use std::{
 use ::bitcoin::secp256k1::Keypair;
 
 use self::{
-    bitcoin::{Bitcoin, Seen},
+    bitcoin::{Bitcoin, Seen, Signed},
     books::{Block, Books},
 };
 use super::*;
@@ -114,6 +114,11 @@ struct Tally {
     reorganised: AtomicU64,
     refused: AtomicU64,
     closed: AtomicU64,
+    /// Batches that put a probe under the key, and all change.
+    careful: AtomicU64,
+    bold: AtomicU64,
+    /// Careful batches that somebody votes for who has seen the key sign.
+    late: AtomicU64,
 }
 
 fn count(tally: &AtomicU64, happened: bool) {
@@ -140,6 +145,10 @@ struct Schedule<'a> {
     notices: Vec<Notice>,
     /// When which amount first left, by the blocks.
     left: Vec<(u32, u64)>,
+    /// In some federations the key never signs.
+    key_works: bool,
+    /// Whether Bitcoin has ever shown a signature of the key, on whatever branch.
+    key_was_seen: bool,
 }
 
 impl<'a> Schedule<'a> {
@@ -148,6 +157,8 @@ impl<'a> Schedule<'a> {
             federation,
             tally,
             rng: ChaCha20Rng::seed_from_u64(seed),
+            key_works: seed % 16 < 14,
+            key_was_seen: false,
             bitcoin: Bitcoin::default(),
             views: (0..MEMBERS)
                 .map(|_| View { seen: Rc::default(), fee_rate: RATE, is_up: true, is_key_proven: false })
@@ -209,10 +220,12 @@ impl<'a> Schedule<'a> {
     fn look(&mut self, member: usize) {
         let lag = if self.rng.gen_bool(0.85) { 0 } else { self.rng.gen_range(1..4) };
         let fee_rate = self.fee_rate * self.rng.gen_range(80..=125) / 100;
-        // Some members learn late that the key has signed.
-        let is_key_proven = self.views[member].is_key_proven || self.rng.gen_bool(0.3);
         let is_up = self.rng.gen_bool(0.95);
-        self.views[member] = View { seen: self.bitcoin.behind(lag), fee_rate, is_up, is_key_proven };
+        let seen = self.bitcoin.behind(lag);
+        // Some members learn late that the key has signed, and some forget it with their database.
+        let shows_key = seen.shows_key() && self.rng.gen_bool(0.5);
+        let is_key_proven = (self.views[member].is_key_proven && !self.rng.gen_bool(0.02)) || shows_key;
+        self.views[member] = View { seen, fee_rate, is_up, is_key_proven };
     }
 
     fn catch_up(&mut self, member: usize) {
@@ -288,6 +301,10 @@ impl<'a> Schedule<'a> {
                 count(&self.tally.refused, true);
                 batch = None;
             }
+            // A member that has seen the key sign has no other reason to refuse what one proposes that has not.
+            let judges = self.views.iter().any(|view| view.is_key_proven);
+            let late = batch.is_some() && judges && !self.views[proposer].is_key_proven;
+            count(&self.tally.late, late);
         }
         let view = &self.views[proposer];
         let pegins: Vec<TreasuryCoin> = self.deposits[self.claimed..]
@@ -339,9 +356,20 @@ impl<'a> Schedule<'a> {
             }
         };
         count(tally, true);
-        count(&self.tally.split, plan.change.len() > 1);
+        let under_key = plan.change.iter().filter(|coin| coin.kind == CoinKind::Treasury);
+        let (parts, under_key_sat) = (under_key.clone().count(), under_key.map(|coin| coin.amount_sat).sum::<u64>());
+        if plan.kind == BatchKind::Fresh && under_key_sat > PROBE_SAT {
+            let sure = self.views.iter().filter(|view| view.is_key_proven).count();
+            assert!(sure >= THRESHOLD, "{under_key_sat} sat are put under a key that {sure} members have seen sign");
+        }
+        count(&self.tally.careful, parts < plan.change.len());
+        count(&self.tally.bold, under_key_sat > PROBE_SAT);
+        count(&self.tally.split, parts > 1);
         count(&self.tally.consolidated, plan.fee_sat == plan.relay_fee_sat && plan.inputs.len() > 2);
-        self.bitcoin.broadcast(&plan);
+        let tries_key = plan.inputs.iter().any(|input| before.is_under_key(input));
+        // Now and then the members are quicker with their own keys.
+        let by_key = tries_key && self.key_works && self.rng.gen_bool(0.8);
+        self.bitcoin.broadcast(&plan, if by_key { Signed::ByKey } else { Signed::ByMembers });
         self.check_conflicts(&plan);
     }
 
@@ -386,6 +414,11 @@ impl<'a> Schedule<'a> {
             }
         }
         assert_eq!(best.reserve_sat(), expected_sat, "coins in the chain");
+        // A key that has not signed holds no more than a probe, neither by the books nor on Bitcoin.
+        if !self.key_was_seen {
+            assert!(best.under_key_sat() <= PROBE_SAT, "{} sat under an unproven key", best.under_key_sat());
+            assert!(self.newest().under_key_sat() <= PROBE_SAT);
+        }
         // With every claimed deposit in it, no chain holds less than is owed.
         if self.deposits[..self.claimed].iter().all(|coin| best.is_confirmed(&coin.outpoint.txid)) {
             assert!(best.reserve_sat() >= self.newest().liabilities_sat(self.treasury()));
@@ -403,6 +436,7 @@ impl<'a> Schedule<'a> {
     fn mine(&mut self, chance: f64) {
         let mut picks = self.rng.clone();
         self.bitcoin.mine(|| picks.gen_bool(chance), &mut self.rng);
+        self.key_was_seen |= self.bitcoin.best().shows_key();
     }
 
     fn step(&mut self) {
@@ -452,8 +486,8 @@ impl<'a> Schedule<'a> {
         for _ in 0..60 {
             let seen = self.bitcoin.best();
             for member in 0..MEMBERS {
-                self.views[member] =
-                    View { seen: seen.clone(), fee_rate: self.fee_rate, is_up: true, is_key_proven: true };
+                let is_key_proven = self.views[member].is_key_proven || seen.shows_key();
+                self.views[member] = View { seen: seen.clone(), fee_rate: self.fee_rate, is_up: true, is_key_proven };
                 self.catch_up(member);
             }
             self.time += 300;
@@ -465,6 +499,9 @@ impl<'a> Schedule<'a> {
             }
         }
         assert!(family_confirmed(self), "a batch is lost");
+        if idle > 3 {
+            self.check_nothing_can_be_paid();
+        }
         // A member that lost everything, and one that was never there, read the chain and come to the same.
         let mut late = Books::new(self.federation.valve.clone());
         for block in &self.blocks {
@@ -472,6 +509,22 @@ impl<'a> Schedule<'a> {
         }
         assert_eq!(&late, self.newest());
         assert_eq!(late.valve.save(), self.newest().valve.save());
+    }
+
+    /// A key that never signs, or signs late, makes nobody wait for ever.
+    fn check_nothing_can_be_paid(&self) {
+        let (treasury, books) = (self.treasury(), self.newest());
+        let decisions = books.valve.decide(&books.queue(treasury)).into_iter();
+        let released: BTreeSet<_> = decisions
+            .filter(|decision| decision.verdict == crate::valve::Verdict::Release)
+            .map(|decision| decision.request)
+            .collect();
+        let mut pending = books.waiting();
+        pending.retain(|request| books.valve.closure().is_none() && released.contains(&request.outpoint));
+        let proven = self.views.iter().any(|view| view.is_key_proven);
+        let key = if proven { KeyState::Proven } else { KeyState::Unproven };
+        let coins = books.unspent();
+        assert_eq!(plan_batch(treasury, Holdings::from(&coins).with_key(key), &pending, RATE), None);
     }
 
     fn run(mut self) {
@@ -511,9 +564,22 @@ fn whatever_happens_nothing_is_paid_twice_and_nothing_is_lost() {
             });
         }
     });
-    let Tally { fresh, raised, moved_to_other_coins, split, consolidated, refreshed, reorganised, refused, closed } =
-        tally;
-    let seen = [fresh, raised, moved_to_other_coins, split, consolidated, refreshed, reorganised, refused, closed];
-    let seen = seen.map(AtomicU64::into_inner);
+    let Tally {
+        fresh,
+        raised,
+        moved_to_other_coins,
+        split,
+        consolidated,
+        refreshed,
+        reorganised,
+        refused,
+        closed,
+        careful,
+        bold,
+        late,
+    } = tally;
+    let batches = [fresh, raised, moved_to_other_coins, split, consolidated, refreshed, careful, bold, late];
+    let seen = batches.into_iter().chain([reorganised, refused, closed]);
+    let seen: Vec<u64> = seen.map(AtomicU64::into_inner).collect();
     assert!(count < 1_000 || seen.iter().all(|count| *count > 0), "not everything has happened: {seen:?}");
 }
