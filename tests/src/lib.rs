@@ -24,6 +24,7 @@ pub mod json;
 pub mod load;
 pub mod local;
 pub mod lwk;
+pub mod measuring;
 pub mod member;
 pub mod oracle;
 pub mod p2p;

@@ -1,14 +1,11 @@
 //! The command line of the benchmark.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::{BenchError, Plan, report, run};
-use crate::HarnessError;
-use crate::demo::{Stage, Teller};
-use crate::interrupt;
+use super::{Plan, report, run};
+use crate::measuring;
 
 /// Measures how fast blocks are checked and connected; with ELEMENTSD_EXE set, an elementsd on the same blocks as well.
 ///
@@ -78,23 +75,5 @@ impl Arguments {
 /// The whole program.
 pub fn main() -> ExitCode {
     let plan = Arguments::parse().plan();
-    let mut teller = Teller::new(Stage::Errors);
-    match measure(&plan, &mut teller) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            teller.give_up();
-            // If even that cannot be said, the exit code says it.
-            let _ = writeln!(io::stderr(), "\nThe measurement failed: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn measure(plan: &Plan, teller: &mut Teller) -> Result<(), BenchError> {
-    interrupt::watch()?;
-    let report = run(plan, teller)?;
-    report::tell(teller, &report);
-    let json = serde_json::to_string(&report).map_err(|error| BenchError::Wrong(error.to_string()))?;
-    writeln!(io::stdout(), "{json}").map_err(HarnessError::program("print the result of", "the benchmark"))?;
-    Ok(())
+    measuring::run(|teller| run(&plan, teller), report::tell)
 }

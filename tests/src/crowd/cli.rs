@@ -1,14 +1,11 @@
 //! The command line of the measurement.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use super::{Plan, run, tell};
-use crate::HarnessError;
-use crate::demo::{Stage, Teller};
-use crate::interrupt;
+use crate::measuring;
 
 /// Measures what a crowd of Electrum and Esplora clients costs a federation on this machine.
 ///
@@ -37,22 +34,5 @@ pub struct Arguments {
 pub fn main() -> ExitCode {
     let Arguments { connections, requests, payments, rounds } = Arguments::parse();
     let plan = Plan { connections, requests_per_second: requests, payments, rounds };
-    let mut teller = Teller::new(Stage::Errors);
-    match measure(&plan, &mut teller) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            teller.give_up();
-            // If even that cannot be said, the exit code says it.
-            let _ = writeln!(io::stderr(), "\nThe measurement failed: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn measure(plan: &Plan, teller: &mut Teller) -> Result<(), HarnessError> {
-    interrupt::watch()?;
-    let report = run(plan, teller)?;
-    tell(teller, &report);
-    let json = serde_json::to_string(&report).map_err(|error| HarnessError::Story(error.to_string()))?;
-    writeln!(io::stdout(), "{json}").map_err(HarnessError::program("print the result of", "the measurement"))
+    measuring::run(|teller| run(&plan, teller), tell)
 }
