@@ -28,5 +28,6 @@ pub mod parent;
 pub mod peers;
 pub mod peg;
 pub mod rpc;
+pub mod sockets;
 pub mod store;
 pub mod verdicts;

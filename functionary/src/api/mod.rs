@@ -17,6 +17,7 @@ mod backend;
 mod bind;
 pub mod electrum;
 mod esplora;
+mod fees;
 pub mod grpc;
 pub mod http;
 mod interfaces;

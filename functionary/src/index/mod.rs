@@ -23,7 +23,8 @@ mod write;
 use std::fmt;
 
 use elements::{Script, Txid};
-use sha2::{Digest as _, Sha256};
+
+use crate::store::ledger::script_hash;
 
 pub use builder::Indexing;
 pub use facts::{AssetEvent, AssetTotals, asset_events};
@@ -100,7 +101,7 @@ pub struct ScriptHash([u8; 32]);
 impl ScriptHash {
     /// The hash of a script.
     pub fn of(script: &Script) -> Self {
-        Self(Sha256::digest(script.as_bytes()).into())
+        Self(script_hash(script))
     }
 
     /// From the bytes of the hash, in their own order.

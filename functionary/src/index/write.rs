@@ -204,11 +204,19 @@ impl Adding<'_> {
     }
 
     fn script(&self, hash: ScriptHash) -> Result<i64, StoreError> {
-        let hash = hash.to_byte_array();
-        if let Some(id) = self.find("SELECT id FROM scripts WHERE hash = ?1", [hash], |row| row.get(0))? {
+        self.id(
+            "SELECT id FROM scripts WHERE hash = ?1",
+            "INSERT INTO scripts (hash, transactions, funded, spent) VALUES (?1, 0, 0, 0)",
+            hash.to_byte_array(),
+        )
+    }
+
+    /// The number under which something is kept; it gets one if it is new.
+    fn id(&self, find: &str, insert: &str, name: [u8; 32]) -> Result<i64, StoreError> {
+        if let Some(id) = self.find(find, [name], |row| row.get(0))? {
             return Ok(id);
         }
-        self.execute("INSERT INTO scripts (hash, transactions, funded, spent) VALUES (?1, 0, 0, 0)", [hash])?;
+        self.execute(insert, [name])?;
         Ok(self.transaction.last_insert_rowid())
     }
 
@@ -329,12 +337,11 @@ impl Adding<'_> {
     }
 
     fn asset(&self, asset: AssetId) -> Result<i64, StoreError> {
-        let bytes = asset.to_byte_array();
-        if let Some(id) = self.find("SELECT id FROM assets WHERE asset = ?1", [bytes], |row| row.get(0))? {
-            return Ok(id);
-        }
-        self.execute("INSERT INTO assets VALUES (NULL, ?1, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)", [bytes])?;
-        Ok(self.transaction.last_insert_rowid())
+        self.id(
+            "SELECT id FROM assets WHERE asset = ?1",
+            "INSERT INTO assets VALUES (NULL, ?1, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+            asset.to_byte_array(),
+        )
     }
 }
 

@@ -51,49 +51,6 @@ impl Bans {
     }
 }
 
-/// Counts the connections from each address.
-#[derive(Debug)]
-pub(super) struct Places {
-    most: usize,
-    taken: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// One of the connections from an address.
-#[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
-    address: IpAddr,
-}
-
-impl Places {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, taken: Mutex::default() }
-    }
-
-    /// `None` if the address has all of its connections.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let mut taken = lock(&self.taken);
-        let count = taken.entry(address).or_default();
-        if *count >= self.most {
-            return None;
-        }
-        *count = count.saturating_add(1);
-        Some(Place { places: Arc::clone(self), address })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = lock(&self.places.taken);
-        if let Some(count) = taken.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                taken.remove(&self.address);
-            }
-        }
-    }
-}
-
 /// The behaviour of one peer.
 #[derive(Debug)]
 pub(super) struct Conduct {
@@ -173,17 +130,5 @@ mod tests {
             bans.insert(IpAddr::from(number.saturating_add(0x0a00_0000).to_be_bytes()));
         }
         assert_eq!(lock(&bans.until).len(), MAX_BANS);
-    }
-
-    #[test]
-    fn an_address_has_so_many_connections_and_gets_them_back() {
-        let places = Arc::new(Places::new(2));
-        let address: IpAddr = "192.0.2.1".parse().unwrap();
-        let held = [places.take(address).unwrap(), places.take(address).unwrap()];
-        assert!(places.take(address).is_none());
-        assert!(places.take("192.0.2.2".parse().unwrap()).is_some());
-        drop(held);
-        assert!(places.take(address).is_some());
-        assert!(lock(&places.taken).is_empty());
     }
 }

@@ -8,7 +8,7 @@ pub struct Limits {
     /// Most connections that others have opened.
     pub inbound: usize,
     /// Most of these from one address.
-    pub inbound_per_address: usize,
+    pub inbound_per_address: u32,
     /// How long both sides may take to introduce themselves.
     pub handshake: Duration,
     /// After what time without a word a peer is gone.

@@ -46,7 +46,6 @@ use std::sync::Arc;
 use aquifer_assets::chain::ChainParams;
 use aquifer_assets::primitives::Transaction;
 use elements::Txid;
-use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
@@ -54,9 +53,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::SubmitError;
 use crate::mempool::{Arrival, Mempool};
-use crate::peers::accept;
+use crate::sockets::{Tally, accept_each};
 use crate::store::ledger::LedgerReader;
-use conduct::{Bans, Places};
+use conduct::Bans;
 use herald::{Herald, Tip};
 use intake::Intake;
 use session::Direction;
@@ -90,7 +89,7 @@ struct Shared {
     tip: watch::Receiver<Arc<Tip>>,
     arrivals: broadcast::Sender<Arc<[Arrival]>>,
     bans: Arc<Bans>,
-    places: Arc<Places>,
+    connections: Tally,
     limits: Limits,
     /// Tells a connection with itself.
     nonce: u64,
@@ -118,7 +117,7 @@ pub async fn serve(
         tip,
         arrivals: herald.arrivals(),
         bans: Arc::new(Bans::new(limits.ban)),
-        places: Arc::new(Places::new(limits.inbound_per_address)),
+        connections: Tally::default(),
         limits,
         nonce: rand::random(),
     });
@@ -139,29 +138,19 @@ pub async fn serve(
 
 /// Lets peers in.
 async fn welcome(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
-    let mut sockets = Box::pin(accept(listener, shared.limits.inbound));
-    loop {
-        let socket = tokio::select! {
-            socket = sockets.next() => match socket {
-                Some(Ok(socket)) => socket,
-                Some(Err(_)) => continue,
-                None => return,
-            },
-            () = stop.cancelled() => return,
-        };
+    accept_each(listener, shared.limits.inbound, &stop, |socket| {
         let remote = socket.remote();
         if shared.bans.contains(remote.ip()) {
-            tracing::debug!(%remote, "a banned peer is not let in");
-            continue;
+            return tracing::debug!(%remote, "a banned peer is not let in");
         }
-        let Some(place) = shared.places.take(remote.ip()) else {
-            tracing::debug!(%remote, "too many connections from this address");
-            continue;
+        let Some(counted) = shared.connections.count(remote.ip(), shared.limits.inbound_per_address) else {
+            return tracing::debug!(%remote, "too many connections from this address");
         };
         let (shared, stop) = (Arc::clone(&shared), stop.child_token());
         tokio::spawn(async move {
-            let _place = place;
+            let _counted = counted;
             session::run(socket, remote, Direction::Inbound, shared, stop).await;
         });
-    }
+    })
+    .await;
 }

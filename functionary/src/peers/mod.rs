@@ -18,7 +18,6 @@ mod directory;
 mod links;
 mod queue;
 mod server;
-mod socket;
 mod tls;
 
 #[cfg(test)]
@@ -43,8 +42,6 @@ pub use directory::{Directory, Entry};
 use links::Links;
 pub use links::REFUSAL_PAUSE;
 pub(crate) use server::CeremonySource;
-pub(crate) use socket::accept;
-pub use socket::{Socket, SocketInfo};
 pub(crate) use tls::open_server;
 pub use tls::{TlsError, TlsIdentity, pinned_client, server_name, wallet_server};
 

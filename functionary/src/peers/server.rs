@@ -25,9 +25,9 @@ use tonic::transport::server::TlsConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::links::{Link, Links};
-use super::socket::{self, SocketInfo};
 use super::tls::{self, TlsIdentity};
 use super::{MAX_BLOCKS_PER_FETCH, MAX_BODY_LEN, MAX_GOSSIP_LEN, PeerEvent, PeerService, PeersError, is_malformed};
+use crate::sockets::{SocketInfo, accept};
 
 /// Bytes of a body in one chunk.
 const CHUNK_LEN: usize = 64 << 10;
@@ -85,7 +85,7 @@ pub(super) async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(routes)
-        .serve_with_incoming_shutdown(Box::pin(socket::accept(listener, limit)), shutdown.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(Box::pin(accept(listener, limit)), shutdown.clone().cancelled_owned());
     tokio::select! {
         result = serving => result.map_err(PeersError::Serve),
         () = async { shutdown.cancelled().await; tokio::time::sleep(SHUTDOWN_GRACE).await } => Ok(()),

@@ -12,7 +12,8 @@ use super::hub::Hub;
 use super::rpc::{Message, Params, Refused, Request, RpcError, answer, notification, read};
 use super::session::{Session, Status};
 use super::version::Version;
-use super::{chain, fees, history, shape};
+use super::{chain, history, shape};
+use crate::api::fees::{self, Rates};
 use crate::api::{Sources, SubmitError};
 use crate::index::{IndexError, IndexView, ScriptHash, Unspent};
 use crate::mempool::{INCREMENTAL_FEE_RATE_SAT_PER_KVB, MIN_FEE_RATE_SAT_PER_KVB};
@@ -154,7 +155,7 @@ impl Methods {
                 session.told_height = Some(view.tip().0);
                 chain::tip(&view)
             }
-            "blockchain.relayfee" => Ok(fees::btc_per_kvb(self.sources.mempool.min_fee_rate_sat_per_kvb())),
+            "blockchain.relayfee" => Ok(shape::btc_per_kvb(self.sources.mempool.min_fee_rate_sat_per_kvb())),
             "blockchain.scripthash.get_balance" => Err(RpcError::unknown_method(
                 "amounts and assets are confidential on this chain: a balance is known to the wallet alone",
             )),
@@ -186,11 +187,11 @@ impl Methods {
             "blockchain.transaction.get" => self.transaction(params),
             "blockchain.transaction.get_merkle" => chain::merkle(&self.view()?, params),
             "blockchain.transaction.id_from_pos" => chain::id_from_position(&self.view()?, params),
-            "mempool.get_fee_histogram" => Ok(fees::histogram(self.view()?.waiting())),
+            "mempool.get_fee_histogram" => self.fee_histogram(),
             "mempool.get_info" => Ok(json!({
-                "mempoolminfee": fees::btc_per_kvb(self.sources.mempool.min_fee_rate_sat_per_kvb()),
-                "minrelaytxfee": fees::btc_per_kvb(MIN_FEE_RATE_SAT_PER_KVB),
-                "incrementalrelayfee": fees::btc_per_kvb(INCREMENTAL_FEE_RATE_SAT_PER_KVB),
+                "mempoolminfee": shape::btc_per_kvb(self.sources.mempool.min_fee_rate_sat_per_kvb()),
+                "minrelaytxfee": shape::btc_per_kvb(MIN_FEE_RATE_SAT_PER_KVB),
+                "incrementalrelayfee": shape::btc_per_kvb(INCREMENTAL_FEE_RATE_SAT_PER_KVB),
             })),
             "server.add_peer" => Ok(json!(false)),
             "server.banner" => Ok(json!(format!("Aquifer, {}", self.sources.params.name))),
@@ -224,7 +225,16 @@ impl Methods {
             return Err(RpcError::params(format!("number is not from 1 to {MAX_TARGET_BLOCKS}")));
         }
         let floor = self.sources.mempool.min_fee_rate_sat_per_kvb();
-        Ok(fees::btc_per_kvb(fees::estimate(self.view()?.waiting(), blocks, floor)))
+        Ok(shape::btc_per_kvb(Rates::of(self.view()?.waiting()).for_target(blocks, floor)))
+    }
+
+    /// `mempool.get_fee_histogram`: pairs of a rate in satoshi per virtual byte and the virtual bytes that pay it or more, up to
+    /// the pair before. By the discounted size.
+    fn fee_histogram(&self) -> Result<Value, RpcError> {
+        let view = self.view()?;
+        let sizes = view.waiting().latest().map(|waiting| (waiting.fee_sat, waiting.discounted_vsize));
+        let steps = fees::histogram(sizes.map(|(fee_sat, vsize)| (fees::rate(fee_sat, vsize), vsize)));
+        Ok(steps.into_iter().map(|(rate, size)| json!([fees::sat_per_vbyte(rate), size])).collect())
     }
 
     fn submit(&self, transaction: &Transaction) -> Result<Txid, RpcError> {

@@ -11,7 +11,6 @@
 mod callers;
 mod chain;
 mod connection;
-mod fees;
 mod history;
 mod hub;
 mod lines;
@@ -25,7 +24,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -33,8 +31,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Sources;
 use super::bind::{ListenError, bind};
-use crate::peers::{Socket, TlsIdentity, accept, open_server};
-use callers::{Caller, Callers};
+use crate::peers::{TlsIdentity, open_server};
+use crate::sockets::{Socket, accept_each};
+use callers::Callers;
 use hub::Hub;
 use lines::MAX_LONG_LINES;
 use methods::Methods;
@@ -135,16 +134,7 @@ impl ElectrumServer {
 }
 
 async fn accept_all(listener: TcpListener, transport: Transport, shared: Arc<Shared>, stop: CancellationToken) {
-    let mut sockets = Box::pin(accept(listener, MAX_CONNECTIONS));
-    loop {
-        let socket = tokio::select! {
-            socket = sockets.next() => match socket {
-                Some(Ok(socket)) => socket,
-                Some(Err(_)) => continue,
-                None => return,
-            },
-            () = stop.cancelled() => return,
-        };
+    accept_each(listener, MAX_CONNECTIONS, &stop, |socket| {
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         let tls = match &transport {
             Transport::Plain => None,
@@ -156,11 +146,12 @@ async fn accept_all(listener: TcpListener, transport: Transport, shared: Arc<Sha
                 () = stop.cancelled() => {}
             }
         });
-    }
+    })
+    .await;
 }
 
 async fn serve(shared: Arc<Shared>, tls: Option<TlsAcceptor>, socket: Socket) {
-    let Some(place) = shared.callers.connect(Caller::of(socket.remote().ip())) else { return };
+    let Some(place) = shared.callers.connect(socket.remote().ip()) else { return };
     match tls {
         None => connection::serve(shared, place, socket).await,
         Some(tls) => {

@@ -10,6 +10,13 @@ pub(super) fn hex_of(value: &impl Encodable) -> String {
     hex::encode(serialize(value))
 }
 
+/// A fee rate in BTC per 1,000 virtual bytes, as Electrum wants it.
+pub(super) fn btc_per_kvb(sat_per_kvb: u64) -> Value {
+    // Rates are far below 2^53, so the division is the only rounding.
+    let rate = u32::try_from(sat_per_kvb).unwrap_or(u32::MAX);
+    json!(f64::from(rate) / 1e8)
+}
+
 /// A hash as it is shown, with the bytes reversed.
 pub(super) fn reversed(hash: &[u8; 32]) -> String {
     let mut bytes = *hash;

@@ -1,5 +1,7 @@
 //! Addresses, and scripts by their hash.
 
+use std::sync::Arc;
+
 use aquifer_assets::primitives::TxOut;
 use axum::Router;
 use axum::extract::{Path, State};
@@ -12,7 +14,7 @@ use super::transaction::{ADDRESSES, Amount, Status, TransactionValue};
 use super::view::{Found, View};
 use super::{MAX_WAITING, Node, PAGE, no_endpoint, parse};
 use crate::api::http::{Answer, Keep, Refusal, json};
-use crate::index::{FinalTx, Order, ScriptHash, TouchPlace};
+use crate::index::{FinalTx, Order, ScriptHash, TouchPlace, WaitingTx};
 
 /// Unspent outputs that are shown: they come with their proofs.
 const MAX_UNSPENT: usize = 500;
@@ -130,13 +132,18 @@ async fn chain(node: Node, name: Name, script: String, last: String) -> Answer {
 }
 
 fn waiting(view: &View<'_>, script: &ScriptHash) -> Vec<TransactionValue> {
-    let newest = view.waiting().history(script).into_iter().rev().take(MAX_WAITING);
-    newest.map(|waiting| TransactionValue::new(view, &Found::from(&*waiting))).collect()
+    of_waiting(view, &view.waiting().history(script))
 }
 
 fn confirmed(view: &View<'_>, script: &ScriptHash, after: Option<&Txid>) -> Result<Vec<TransactionValue>, Refusal> {
     let page = view.index.history(script, Order::NewestFirst, after, PAGE)?;
     of_places(view, &page)
+}
+
+/// Waiting transactions, given in the order of arrival: the latest ones, latest first.
+pub(super) fn of_waiting(view: &View<'_>, waiting: &[Arc<WaitingTx>]) -> Vec<TransactionValue> {
+    let newest = waiting.iter().rev().take(MAX_WAITING);
+    newest.map(|waiting| TransactionValue::new(view, &Found::from(&**waiting))).collect()
 }
 
 /// A page of final transactions.

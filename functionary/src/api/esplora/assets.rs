@@ -10,10 +10,10 @@ use elements::{AssetId, ContractHash, OutPoint, Txid};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::addresses::of_places;
+use super::addresses::{of_places, of_waiting};
 use super::transaction::{Status, TransactionValue};
-use super::view::{Found, View};
-use super::{MAX_WAITING, Node, PAGE, no_endpoint, parse};
+use super::view::View;
+use super::{Node, PAGE, no_endpoint, parse};
 use crate::api::http::{Answer, Keep, Refusal, json, text};
 use crate::api::registry::{Listed, Listing};
 use crate::index::{AssetTotals, Order};
@@ -322,8 +322,7 @@ async fn chain(State(node): State<Node>, Path((asset, last)): Path<(String, Stri
 }
 
 fn waiting(view: &View<'_>, asset: &AssetId) -> Vec<TransactionValue> {
-    let newest = view.waiting().asset_history(asset).into_iter().rev().take(MAX_WAITING);
-    newest.map(|waiting| TransactionValue::new(view, &Found::from(&*waiting))).collect()
+    of_waiting(view, &view.waiting().asset_history(asset))
 }
 
 fn confirmed(view: &View<'_>, asset: &AssetId, after: Option<&Txid>) -> Result<Vec<TransactionValue>, Refusal> {

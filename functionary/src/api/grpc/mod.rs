@@ -26,7 +26,8 @@ use super::LedgerBackend;
 use super::bind::{BindError, bind};
 use crate::audit::{AuditDesk, AuditService};
 use crate::halt::HaltService;
-use crate::peers::{TlsIdentity, accept, chain, wallet_server};
+use crate::peers::{TlsIdentity, chain, wallet_server};
+use crate::sockets::accept;
 
 /// Longest request, in bytes: the largest transaction, or a full list of scripts.
 const MAX_REQUEST_LEN: usize = 5 << 20;

@@ -6,6 +6,7 @@ use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::Serialize;
 
+use crate::api::BackendError;
 use crate::index::IndexError;
 use crate::store::StoreError;
 
@@ -77,7 +78,8 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    fn status(&self) -> StatusCode {
+    /// What HTTP calls it.
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -103,6 +105,13 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "cannot read a database for a client");
         // The client learns nothing of this machine's files.
+        Self::Failed("the ledger cannot be read".to_owned())
+    }
+}
+
+impl From<BackendError> for Refusal {
+    fn from(error: BackendError) -> Self {
+        tracing::error!(%error, "the member cannot say what a client asks");
         Self::Failed("the ledger cannot be read".to_owned())
     }
 }

@@ -1,9 +1,9 @@
 //! What one caller may use: requests per second, and requests at a time.
 //!
-//! A caller is an address; of IPv6 the network of 64 bits, which one customer is given whole. Behind a reverse proxy all
-//! callers look like one: the rate is then the proxy's to limit, and `http_rate` is set high.
+//! A caller is what [`origin`] says. Behind a reverse proxy all callers look like one: the rate is then the proxy's to limit, and
+//! `http_rate` is set high.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,8 +22,8 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::Caller;
 use super::answer::Refusal;
-use super::tally::{Counted, Tally};
 use super::work::REQUEST_LIMIT;
+use crate::sockets::{Counted, Tally, origin};
 
 /// Requests per second of one caller, where the configuration says nothing else. A wallet's first scan comes near it.
 const DEFAULT_RATE: NonZeroU32 = NonZeroU32::MIN.saturating_add(299);
@@ -77,14 +77,6 @@ impl Limits {
             return Err(Refusal::TooMany { wait_s: wait.as_secs().saturating_add(1) });
         }
         shared.running.count(caller, MAX_RUNNING).ok_or(Refusal::TooMany { wait_s: 1 })
-    }
-}
-
-/// What counts as one caller.
-pub(super) fn origin(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        v4 => v4,
     }
 }
 

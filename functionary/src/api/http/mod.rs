@@ -8,7 +8,6 @@
 mod answer;
 mod limits;
 mod patience;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -20,7 +19,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::IntoResponse as _;
-use futures::StreamExt as _;
 use hyper::body::Body as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -30,13 +28,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 pub(crate) use self::answer::{Answer, Keep, Refusal, binary, json, not_modified, text};
-use self::limits::origin;
 pub(crate) use self::limits::{Limits, open_to_all_origins};
 use self::patience::Patience;
-use self::tally::Tally;
-pub(crate) use self::work::{Deadline, Work};
+pub(crate) use self::work::{Deadline, REQUEST_LIMIT, Work};
 use super::bind::{BindError, bind};
-use crate::peers::accept;
+use crate::sockets::{Socket, Tally, accept_each, origin};
 
 /// Most connections at a time.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -78,46 +74,44 @@ impl HttpServer {
     /// Serves until `stop` is cancelled; connections end with it.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
         let router = router.layer(DefaultBodyLimit::max(usize::try_from(MAX_BODY_LEN).unwrap_or(usize::MAX)));
-        let mut sockets = Box::pin(accept(self.listener, MAX_CONNECTIONS));
         let connections = Tally::default();
-        loop {
-            let socket = tokio::select! {
-                socket = sockets.next() => match socket {
-                    Some(Ok(socket)) => socket,
-                    Some(Err(_)) => continue,
-                    None => return,
-                },
-                () = stop.cancelled() => return,
-            };
+        accept_each(self.listener, MAX_CONNECTIONS, &stop, |socket| {
             let caller = Caller(socket.remote().ip());
             // Whoever has too many gets no answer: the next one is closed at once.
-            let Some(counted) = connections.count(origin(caller.0), MAX_CONNECTIONS_OF_CALLER) else { continue };
-            let (router, stop) = (router.clone(), stop.clone());
-            tokio::spawn(async move {
-                let _counted = counted;
-                let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-                    request.extensions_mut().insert(caller);
-                    let router = router.clone();
-                    async move {
-                        // Not waited for: whoever says so may never send it.
-                        if request.body().size_hint().lower() > MAX_BODY_LEN {
-                            return Ok(Refusal::TooLong { most: MAX_BODY_LEN }.into_response());
-                        }
-                        let answer = router.oneshot(Request::from(request.map(axum::body::Body::new)));
-                        answer.await.map_err(|never: Infallible| never)
+            if let Some(counted) = connections.count(origin(caller.0), MAX_CONNECTIONS_OF_CALLER) {
+                let (router, stop) = (router.clone(), stop.clone());
+                tokio::spawn(async move {
+                    let _counted = counted;
+                    tokio::select! {
+                        () = converse(socket, caller, router) => {}
+                        () = stop.cancelled() => {}
                     }
                 });
-                let connection = http1::Builder::new()
-                    .title_case_headers(true)
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_LIMIT)
-                    .serve_connection(TokioIo::new(Patience::new(socket, STALL_LIMIT)), service);
-                tokio::select! {
-                    // A connection that breaks concerns nobody but its client.
-                    _ = connection => {}
-                    () = stop.cancelled() => {}
-                }
-            });
-        }
+            }
+        })
+        .await;
     }
+}
+
+/// Answers what comes on one connection.
+async fn converse(socket: Socket, caller: Caller, router: Router) {
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(caller);
+        let router = router.clone();
+        async move {
+            // Not waited for: whoever says so may never send it.
+            if request.body().size_hint().lower() > MAX_BODY_LEN {
+                return Ok(Refusal::TooLong { most: MAX_BODY_LEN }.into_response());
+            }
+            let answer = router.oneshot(Request::from(request.map(axum::body::Body::new)));
+            answer.await.map_err(|never: Infallible| never)
+        }
+    });
+    let connection = http1::Builder::new()
+        .title_case_headers(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .serve_connection(TokioIo::new(Patience::new(socket, STALL_LIMIT)), service);
+    // A connection that breaks concerns nobody but its client.
+    let _ = connection.await;
 }

@@ -82,26 +82,6 @@ async fn who_asks_too_much_is_told_when_to_come_again() {
     assert!(refused.contains("Access-Control-Allow-Origin: *"), "pages must be able to read it: {refused}");
 }
 
-#[test]
-fn callers_are_told_apart_by_what_one_customer_is_given() {
-    let of = |text: &str| origin(text.parse().unwrap());
-    assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
-    assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
-    assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
-    assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-}
-
-#[test]
-fn a_caller_has_so_many_at_a_time() {
-    let tally = Tally::default();
-    let (one, other) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-    let held: Vec<_> = (0..3).map(|_| tally.count(one, 3).unwrap()).collect();
-    assert!(tally.count(one, 3).is_none());
-    assert!(tally.count(other, 3).is_some(), "others are not concerned");
-    drop(held);
-    assert!(tally.count(one, 3).is_some());
-}
-
 #[tokio::test]
 async fn what_is_no_request_is_refused() {
     let server = serve(pages(1_000)).await;

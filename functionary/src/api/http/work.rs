@@ -11,7 +11,7 @@ use super::answer::Refusal;
 /// member itself.
 const PLACES: usize = 8;
 /// How long a request may take from its arrival to its answer.
-pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// When the answer to a request is due.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ impl Default for Work {
 
 impl Work {
     /// So many requests at a time, each to be answered within `limit`.
-    pub(super) fn new(places: usize, limit: Duration) -> Self {
+    pub(crate) fn new(places: usize, limit: Duration) -> Self {
         Self { places: Arc::new(Semaphore::new(places)), limit }
     }
 

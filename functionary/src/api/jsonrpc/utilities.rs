@@ -12,6 +12,7 @@ use super::error::{Code, RpcError};
 use super::node::Node;
 use super::shape::{ADDRESSES, Json, Object};
 use super::table::{Category, Command, Kind, Parameter, help};
+use crate::api::fees::rate;
 
 /// Furthest block for which fees are estimated.
 const MAX_TARGET: i64 = 1_008;
@@ -118,8 +119,7 @@ fn estimate_smart_fee(node: &Node, arguments: &Arguments) -> Result<Json, RpcErr
     let rate = match chosen.last() {
         Some(last) if chosen.len() < mempool.len() => {
             let size = u64::try_from(last.transaction.discount_vsize()).unwrap_or(u64::MAX);
-            let rate = last.fee_sat.saturating_mul(1_000).checked_div(size).unwrap_or(0);
-            rate.saturating_add(1).max(floor)
+            rate(last.fee_sat, size).saturating_add(1).max(floor)
         }
         _ => floor,
     };

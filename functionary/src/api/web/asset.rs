@@ -1,24 +1,24 @@
 //! Assets.
 
-use elements::{AssetId, Txid};
+use elements::AssetId;
 use maud::html;
 
+use super::history::{PAGE, history, read_start};
 use super::layout::{Page, Section};
 use super::look::{amount, asset_link, btc, cards, facts, full, link, table};
-use super::{PageError, Site, explorer};
-use crate::api::HistoryEntry;
+use super::{Refusal, Site};
 use crate::index::Order;
 
-/// Assets on a page, and transactions on the page of one.
-const PAGE: usize = 25;
+/// Assets on a page.
+const ASSETS: usize = 25;
 
-pub(super) fn list(site: &Site, from: Option<u32>) -> Result<Page, PageError> {
+pub(super) fn list(site: &Site, from: Option<u32>) -> Result<Page, Refusal> {
     let view = site.index()?;
     let pegged = site.sources.params.pegged_asset();
     let from = from.unwrap_or_default();
     let skip = usize::try_from(from).unwrap_or(usize::MAX);
-    let listed = view.assets(skip, PAGE)?;
-    let is_full = listed.len() == PAGE;
+    let listed = view.assets(skip, ASSETS)?;
+    let is_full = listed.len() == ASSETS;
     let mut rows = Vec::new();
     for (asset, token_of) in listed {
         let totals = view.asset_totals(&asset)?.unwrap_or_default();
@@ -39,38 +39,26 @@ pub(super) fn list(site: &Site, from: Option<u32>) -> Result<Page, PageError> {
         p { "The chain knows assets by their ids. A name is what an issuer’s contract and domain say; " code { "aquifer asset learn" } " checks it." }
         (table(&["Asset", "What", "Transactions", "Issued", "Removed"], &rows, "None but the pegged bitcoin."))
         p.pages {
-            @if is_full { a href={ "/assets?from=" (skip.saturating_add(PAGE)) } { "More" } }
+            @if is_full { a href={ "/assets?from=" (skip.saturating_add(ASSETS)) } { "More" } }
         }
     };
     Ok(Page::new(Section::Assets, "Assets", body))
 }
 
-pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page, PageError> {
-    let id: AssetId = name.parse().map_err(|_| PageError::Malformed(format!("`{name}` is not the id of an asset")))?;
-    let after: Option<Txid> = after
-        .map(str::parse)
-        .transpose()
-        .map_err(|_| PageError::Malformed("pages are named after the last transaction of the one before".to_owned()))?;
+pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page, Refusal> {
+    let id: AssetId = name.parse().map_err(|_| Refusal::Malformed(format!("`{name}` is not the id of an asset")))?;
+    let after = read_start(after)?;
     let view = site.index()?;
     let pegged = site.sources.params.pegged_asset();
     let known = site.sources.backend.asset(&id)?;
     let totals = view.asset_totals(&id)?;
     if known.is_none() && totals.is_none() {
-        return Err(PageError::NotFound(format!("no asset {id} was ever issued here")));
+        return Err(Refusal::NotFound(format!("no asset {id} was ever issued here")));
     }
     let totals = totals.unwrap_or_default();
     let listed = view.asset_history(&id, Order::NewestFirst, after.as_ref(), PAGE)?;
-    let next = listed.last().filter(|_| listed.len() == PAGE).map(|last| last.txid);
-    let mut entries = Vec::new();
-    if after.is_none() {
-        entries.extend(
-            view.waiting().asset_history(&id).iter().map(|waiting| HistoryEntry { txid: waiting.txid, block: None }),
-        );
-    }
-    for place in listed {
-        let hash = view.ledger().header(place.height)?.map(|stored| stored.hash);
-        entries.push(HistoryEntry { txid: place.txid, block: hash.map(|hash| (place.height, hash)) });
-    }
+    let waiting = if after.is_none() { view.waiting().asset_history(&id) } else { Vec::new() };
+    let history = history(&view, &waiting, &listed, &format!("/asset/{id}"), "Nothing.")?;
     let issuance = known.as_ref().and_then(|asset| asset.issuance.as_ref());
     let body = html! {
         h1 { "Asset" }
@@ -104,8 +92,7 @@ pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page,
             p { "Shown in the open and not burned: " (amount(asset.supply.issued_sat.saturating_sub(asset.supply.removed_sat), &id, &pegged)) }
         }
         h2 { "What changed its supply" }
-        (explorer::history(&entries, "Nothing."))
-        p.pages { @if let Some(next) = next { a href={ "/asset/" (id) "?after=" (next) } { "Older" } } }
+        (history)
     };
     Ok(Page::new(Section::Assets, format!("Asset {id}"), body))
 }

@@ -10,7 +10,7 @@ use super::chart::{Line, chart};
 use super::layout::{Page, Section};
 use super::look::{self, ago, btc, cards, facts, link, signed_btc, table};
 use super::transaction::{parent_owner, state_name};
-use super::{PageError, Site};
+use super::{Refusal, Site};
 use crate::api::{KeyProof, Pegout, PegoutState, ValveState};
 use crate::store::ledger::Snapshot;
 
@@ -21,7 +21,7 @@ const PEGOUTS: u32 = 50;
 /// Coins that are listed.
 const COINS: usize = 500;
 
-pub(super) fn page(site: &Site) -> Result<Page, PageError> {
+pub(super) fn page(site: &Site) -> Result<Page, Refusal> {
     let info = site.sources.backend.info()?;
     let reserve = site.sources.backend.supply()?.reserve;
     let pegouts = site.sources.backend.pegouts(PEGOUTS)?;
@@ -68,7 +68,7 @@ pub(super) fn page(site: &Site) -> Result<Page, PageError> {
     Ok(Page::new(Section::Peg, "Peg audit", body))
 }
 
-fn reserve_over_time(snapshot: &Snapshot<'_>) -> Result<Markup, PageError> {
+fn reserve_over_time(snapshot: &Snapshot<'_>) -> Result<Markup, Refusal> {
     let tip = snapshot.tip()?.height;
     let step = tip.div_ceil(POINTS).max(1);
     let wanted = (0..=tip).filter(|height| height % step == 0 || *height == tip);
@@ -117,7 +117,7 @@ fn valve(valve: &ValveState) -> Markup {
     }
 }
 
-fn coins(snapshot: &Snapshot<'_>) -> Result<Markup, PageError> {
+fn coins(snapshot: &Snapshot<'_>) -> Result<Markup, Refusal> {
     let coins = snapshot.treasury_coins()?;
     let rows: Vec<_> = coins
         .iter()

@@ -8,21 +8,21 @@ use maud::{Markup, html};
 
 use super::layout::{Page, Section};
 use super::look::{self, facts, full, grid, link, moment, table};
-use super::{PageError, Site};
+use super::{Refusal, Site};
 
 /// Transactions that are listed; the rest is said to be there.
 const LISTED: usize = 500;
 
-pub(super) fn page(site: &Site, name: &str) -> Result<Page, PageError> {
-    let nothing = || PageError::NotFound(format!("there is no final block `{name}`"));
+pub(super) fn page(site: &Site, name: &str) -> Result<Page, Refusal> {
+    let nothing = || Refusal::NotFound(format!("there is no final block `{name}`"));
     let snapshot = site.sources.ledger.snapshot()?;
     let height = match (name.parse::<u32>(), name.parse::<BlockHash>()) {
         (Ok(height), _) => height,
         (_, Ok(hash)) => snapshot.height_of(&hash)?.ok_or_else(nothing)?,
-        _ => return Err(PageError::Malformed(format!("`{name}` is neither a height nor the hash of a block"))),
+        _ => return Err(Refusal::Malformed(format!("`{name}` is neither a height nor the hash of a block"))),
     };
     let stored = snapshot.block(height)?.ok_or_else(nothing)?;
-    let block = Block::decode(stored.block).map_err(|error| PageError::Failed(error.to_string()))?;
+    let block = Block::decode(stored.block).map_err(|error| Refusal::Failed(error.to_string()))?;
     let header = &block.header;
     let signers = signers(header, &site.sources.roster);
     let signed = signers.iter().filter(|signed| **signed).count();
@@ -89,9 +89,9 @@ fn parameters(ext: &BlockExtData) -> Markup {
     }
 }
 
-fn batch(bytes: &[u8]) -> Result<Markup, PageError> {
+fn batch(bytes: &[u8]) -> Result<Markup, Refusal> {
     let batch: bitcoin::Transaction =
-        bitcoin::consensus::deserialize(bytes).map_err(|error| PageError::Failed(error.to_string()))?;
+        bitcoin::consensus::deserialize(bytes).map_err(|error| Refusal::Failed(error.to_string()))?;
     Ok(facts(&[
         ("Bitcoin transaction", full(batch.compute_txid())),
         ("Spends", html! { (batch.input.len()) " coins of the federation" }),

@@ -5,9 +5,10 @@ use elements::{Address, AddressParams, AssetId, BlockHash, Txid};
 use maud::{Markup, html};
 
 use super::layout::{Page, Section};
-use super::look::{ago, btc, cards, grid, link, moment, short, table};
-use super::{PageError, Site};
-use crate::api::{HistoryEntry, TransactionStatus};
+use super::look::{ago, btc, cards, grid, link, moment, table};
+use super::{Refusal, Site};
+use crate::api::TransactionStatus;
+use crate::api::fees::rate;
 use crate::index::{ScriptHash, WaitingTx};
 use crate::store::ledger::Snapshot;
 
@@ -20,7 +21,7 @@ const WAITING: usize = 100;
 /// Waiting transactions on the first page.
 const LATEST_WAITING: usize = 6;
 
-pub(super) fn home(site: &Site) -> Result<Page, PageError> {
+pub(super) fn home(site: &Site) -> Result<Page, Refusal> {
     let info = site.sources.backend.info()?;
     let supply = site.sources.backend.supply()?;
     let snapshot = site.sources.ledger.snapshot()?;
@@ -52,7 +53,7 @@ pub(super) fn home(site: &Site) -> Result<Page, PageError> {
     Ok(Page::new(Section::Home, "Explorer", body))
 }
 
-pub(super) fn blocks(site: &Site, from: Option<u32>) -> Result<Page, PageError> {
+pub(super) fn blocks(site: &Site, from: Option<u32>) -> Result<Page, Refusal> {
     let snapshot = site.sources.ledger.snapshot()?;
     let tip = snapshot.tip()?.height;
     let from = from.unwrap_or(tip).min(tip);
@@ -67,11 +68,11 @@ pub(super) fn blocks(site: &Site, from: Option<u32>) -> Result<Page, PageError> 
     Ok(Page::new(Section::Blocks, "Blocks", body))
 }
 
-fn block_table(site: &Site, snapshot: &Snapshot<'_>, from: u32, count: u32) -> Result<Markup, PageError> {
+fn block_table(site: &Site, snapshot: &Snapshot<'_>, from: u32, count: u32) -> Result<Markup, Refusal> {
     let mut rows = Vec::new();
     for height in (0..=from).rev().zip(0..count).map(|(height, _)| height) {
         let Some(stored) = snapshot.header(height)? else { continue };
-        let header = decode_header(stored.header).map_err(|error| PageError::Failed(error.to_string()))?;
+        let header = decode_header(stored.header).map_err(|error| Refusal::Failed(error.to_string()))?;
         rows.push(vec![
             html! { a href={ "/block/" (height) } { (height) } },
             html! { (moment(header.time.into())) },
@@ -87,7 +88,7 @@ fn block_table(site: &Site, snapshot: &Snapshot<'_>, from: u32, count: u32) -> R
 const WAITING_HEADS: [&str; 5] = ["Transaction", "Since", "Fee", "Virtual bytes", "Rate"];
 
 fn waiting_row(waiting: &WaitingTx) -> Vec<Markup> {
-    let rate = waiting.fee_sat.saturating_mul(1_000).checked_div(waiting.discounted_vsize).unwrap_or_default();
+    let rate = rate(waiting.fee_sat, waiting.discounted_vsize);
     vec![
         link("/tx/", &waiting.txid.to_string()),
         html! { (ago(waiting.admitted_at.into())) },
@@ -97,7 +98,7 @@ fn waiting_row(waiting: &WaitingTx) -> Vec<Markup> {
     ]
 }
 
-pub(super) fn mempool(site: &Site) -> Result<Page, PageError> {
+pub(super) fn mempool(site: &Site) -> Result<Page, Refusal> {
     let view = site.index()?;
     let waiting = view.waiting();
     let bytes = waiting.latest().fold(0u64, |sum, waiting| sum.saturating_add(waiting.discounted_vsize));
@@ -115,8 +116,8 @@ pub(super) fn mempool(site: &Site) -> Result<Page, PageError> {
 }
 
 /// Where the thing with this name is.
-pub(super) fn search(site: &Site, name: &str) -> Result<String, PageError> {
-    let nothing = || PageError::NotFound(format!("nothing here is called `{name}`"));
+pub(super) fn search(site: &Site, name: &str) -> Result<String, Refusal> {
+    let nothing = || Refusal::NotFound(format!("nothing here is called `{name}`"));
     let snapshot = site.sources.ledger.snapshot()?;
     if let Ok(height) = name.parse::<u32>() {
         return if height <= snapshot.tip()?.height { Ok(format!("/block/{height}")) } else { Err(nothing()) };
@@ -143,25 +144,4 @@ pub(super) fn search(site: &Site, name: &str) -> Result<String, PageError> {
         Some(script) if site.index()?.counts(&script)?.transactions > 0 => Ok(format!("/address/{name}")),
         _ => Err(nothing()),
     }
-}
-
-/// A list of transactions.
-pub(super) fn history(entries: &[HistoryEntry], empty: &str) -> Markup {
-    let rows: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            vec![
-                link("/tx/", &entry.txid.to_string()),
-                match entry.block {
-                    Some((height, _)) => html! { a href={ "/block/" (height) } { (height) } },
-                    None => html! { "waits" },
-                },
-                match entry.block {
-                    Some((_, hash)) => short(&hash.to_string()),
-                    None => html! {},
-                },
-            ]
-        })
-        .collect();
-    table(&["Transaction", "Block", "Block hash"], &rows, empty)
 }

@@ -9,6 +9,7 @@ mod audit;
 mod block;
 mod chart;
 mod explorer;
+mod history;
 mod layout;
 mod look;
 mod operator;
@@ -26,12 +27,11 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use maud::Markup;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
 use self::layout::{Page, document};
-use super::{BackendError, Sources};
-use crate::index::{IndexError, IndexView};
-use crate::store::StoreError;
+use super::Sources;
+use super::http::{REQUEST_LIMIT, Refusal, Work};
+use crate::index::IndexView;
 
 /// Pages that are made at a time: the disk and the cores are shared with the member itself.
 const PLACES: usize = 4;
@@ -40,70 +40,18 @@ const PLACES: usize = 4;
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; \
                       base-uri 'none'; frame-ancestors 'none'";
 
-/// Why a page is not shown.
-#[derive(Debug, thiserror::Error)]
-enum PageError {
-    /// There is no such thing.
-    #[error("{0}")]
-    NotFound(String),
-    /// What was asked for cannot be understood.
-    #[error("{0}")]
-    Malformed(String),
-    /// It may be there later.
-    #[error("{0}")]
-    NotNow(String),
-    /// The member cannot answer.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl PageError {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::NotNow(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-}
-
-impl From<StoreError> for PageError {
-    fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "cannot read a database for a page");
-        // The reader learns nothing of this machine's files.
-        Self::Failed("the ledger cannot be read".to_owned())
-    }
-}
-
-impl From<BackendError> for PageError {
-    fn from(error: BackendError) -> Self {
-        tracing::error!(%error, "cannot make a page");
-        Self::Failed("the ledger cannot be read".to_owned())
-    }
-}
-
-impl From<IndexError> for PageError {
-    fn from(error: IndexError) -> Self {
-        match error {
-            IndexError::Building { .. } => Self::NotNow(error.to_string()),
-            IndexError::Store(error) => error.into(),
-        }
-    }
-}
-
 /// What pages are made from.
 struct Site {
     sources: Sources,
-    places: Semaphore,
+    work: Work,
 }
 
 impl Site {
     /// The index.
-    fn index(&self) -> Result<IndexView<'_>, PageError> {
+    fn index(&self) -> Result<IndexView<'_>, Refusal> {
         match &self.sources.index {
             Some(index) => Ok(index.view()?),
-            None => Err(PageError::NotNow("this member keeps no index; its operator has switched it off".to_owned())),
+            None => Err(Refusal::NotNow("this member keeps no index; its operator has switched it off".to_owned())),
         }
     }
 }
@@ -112,7 +60,7 @@ type Shared = State<Arc<Site>>;
 
 /// The pages of a member.
 pub(super) fn router(sources: Sources) -> Router {
-    let site = Arc::new(Site { sources, places: Semaphore::new(PLACES) });
+    let site = Arc::new(Site { sources, work: Work::new(PLACES, REQUEST_LIMIT) });
     Router::new()
         .route("/", get(|State(site): Shared| show(site, explorer::home)))
         .route(
@@ -182,19 +130,14 @@ struct Wanted {
 /// Does what reads files on a thread for it, when there is a place.
 async fn work<T: Send + 'static>(
     site: Arc<Site>,
-    make: impl FnOnce(&Site) -> Result<T, PageError> + Send + 'static,
-) -> Result<T, PageError> {
-    let closed = || PageError::Failed("the member is shutting down".to_owned());
-    let site_of_work = Arc::clone(&site);
-    let _place = site.places.acquire().await.map_err(|_| closed())?;
-    tokio::task::spawn_blocking(move || make(&site_of_work)).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a page could not be made");
-        Err(PageError::Failed("this page cannot be made".to_owned()))
-    })
+    make: impl FnOnce(&Site) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let work = site.work.clone();
+    work.run(move |_| make(&site)).await
 }
 
 /// Makes a page and sends it.
-async fn show(site: Arc<Site>, make: impl FnOnce(&Site) -> Result<Page, PageError> + Send + 'static) -> Response {
+async fn show(site: Arc<Site>, make: impl FnOnce(&Site) -> Result<Page, Refusal> + Send + 'static) -> Response {
     let chain = site.sources.params.name.clone();
     match work(site, make).await {
         Ok(page) => html(StatusCode::OK, document(&chain, &page)),

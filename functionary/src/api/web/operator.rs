@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::layout::{Page, Section};
 use super::look::{self, ago, cards, facts, full, table};
-use super::{PageError, Site};
+use super::{Refusal, Site};
 use crate::api::{ChainInfo, Oversight};
 use crate::chain::Pace;
 use crate::index::IndexProgress;
@@ -20,7 +20,7 @@ const ROUNDS: usize = 15;
 /// Seconds after which the page is loaded anew.
 const REFRESH_S: u32 = 15;
 
-pub(super) fn page(site: &Site) -> Result<Page, PageError> {
+pub(super) fn page(site: &Site) -> Result<Page, Refusal> {
     let info = site.sources.backend.info()?;
     let (snapshot, pace) = (site.sources.ledger.snapshot()?, site.sources.status.pace());
     let tip = snapshot.tip()?;
@@ -69,12 +69,12 @@ fn index(progress: &IndexProgress) -> Markup {
     html! { "at block " (progress.height) " of " (progress.tip) @if let Some(problem) = &progress.problem { ": " (problem) } }
 }
 
-fn members(site: &Site, info: &ChainInfo, pace: &Pace, tip: u32) -> Result<Markup, PageError> {
+fn members(site: &Site, info: &ChainInfo, pace: &Pace, tip: u32) -> Result<Markup, Refusal> {
     let (snapshot, roster) = (site.sources.ledger.snapshot()?, &site.sources.roster);
     let mut signed = vec![0u32; roster.members().len()];
     for height in (1..=tip).rev().zip(0..COUNTED).map(|(height, _)| height) {
         let Some(stored) = snapshot.header(height)? else { continue };
-        let header = decode_header(stored.header).map_err(|error| PageError::Failed(error.to_string()))?;
+        let header = decode_header(stored.header).map_err(|error| Refusal::Failed(error.to_string()))?;
         for (count, has_signed) in signed.iter_mut().zip(signers(&header, roster)) {
             *count = count.saturating_add(has_signed.into());
         }

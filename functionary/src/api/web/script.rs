@@ -1,43 +1,29 @@
 //! An address, or a script by its hash.
 
-use elements::{Address, AddressParams, Txid};
+use elements::{Address, AddressParams};
 use maud::html;
 
+use super::history::{PAGE, history, read_start};
 use super::layout::{Page, Section};
 use super::look::{amount, cards, facts, full, link, table};
-use super::{PageError, Site, explorer};
-use crate::api::HistoryEntry;
+use super::{Refusal, Site};
 use crate::index::{Order, ScriptHash};
 
-/// Transactions on a page.
-const PAGE: usize = 25;
 /// Unspent outputs that are listed.
 const UNSPENT: usize = 100;
 
-pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page, PageError> {
+pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page, Refusal> {
     let address = Address::parse_with_params(name, &AddressParams::ELEMENTS).ok();
     let script = address.as_ref().map(|address| ScriptHash::of(&address.script_pubkey()));
     let script = script.or_else(|| ScriptHash::from_electrum(name)).ok_or_else(|| {
-        PageError::Malformed(format!("`{name}` is neither an address of this chain nor the hash of a script"))
+        Refusal::Malformed(format!("`{name}` is neither an address of this chain nor the hash of a script"))
     })?;
-    let after: Option<Txid> = after
-        .map(str::parse)
-        .transpose()
-        .map_err(|_| PageError::Malformed("pages are named after the last transaction of the one before".to_owned()))?;
+    let after = read_start(after)?;
     let view = site.index()?;
     let counts = view.counts(&script)?;
     let listed = view.history(&script, Order::NewestFirst, after.as_ref(), PAGE)?;
-    let next = listed.last().filter(|_| listed.len() == PAGE).map(|last| last.txid);
-    let mut entries = Vec::new();
-    if after.is_none() {
-        entries.extend(
-            view.waiting().history(&script).iter().map(|waiting| HistoryEntry { txid: waiting.txid, block: None }),
-        );
-    }
-    for place in listed {
-        let hash = view.ledger().header(place.height)?.map(|stored| stored.hash);
-        entries.push(HistoryEntry { txid: place.txid, block: hash.map(|hash| (place.height, hash)) });
-    }
+    let waiting = if after.is_none() { view.waiting().history(&script) } else { Vec::new() };
+    let history = history(&view, &waiting, &listed, &format!("/address/{name}"), "None.")?;
     let pegged = site.sources.params.pegged_asset();
     let unspent = view.unspent(&script, UNSPENT)?;
     let unspent: Vec<_> = unspent
@@ -68,8 +54,7 @@ pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page,
         h2 { "Unspent outputs" }
         (table(&["Output", "Block", "Amount"], &unspent, "None."))
         h2 { "Transactions" }
-        (explorer::history(&entries, "None."))
-        p.pages { @if let Some(next) = next { a href={ "/address/" (name) "?after=" (next) } { "Older" } } }
+        (history)
     };
     Ok(Page::new(Section::Blocks, name, body))
 }

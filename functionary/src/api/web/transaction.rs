@@ -14,8 +14,9 @@ use maud::{Markup, html};
 use super::layout::{Page, Section};
 use super::look::{amount, asset_link, btc, facts, full, link, moment};
 use super::unblind::Openings;
-use super::{PageError, Site};
+use super::{Refusal, Site};
 use crate::api::PegoutState;
+use crate::api::fees::rate;
 use crate::index::IndexView;
 
 /// What a transaction is, in a word or two.
@@ -44,12 +45,12 @@ struct Scene<'a> {
     openings: Openings,
 }
 
-pub(super) fn page(site: &Site, name: &str, blinded: Option<&str>) -> Result<Page, PageError> {
+pub(super) fn page(site: &Site, name: &str, blinded: Option<&str>) -> Result<Page, Refusal> {
     let txid: Txid =
-        name.parse().map_err(|_| PageError::Malformed(format!("`{name}` is not the id of a transaction")))?;
+        name.parse().map_err(|_| Refusal::Malformed(format!("`{name}` is not the id of a transaction")))?;
     let found = site.sources.backend.transaction(&txid)?;
-    let found = found.ok_or_else(|| PageError::NotFound(format!("no transaction {txid} is final or waits here")))?;
-    let transaction = Transaction::decode(found.transaction).map_err(|error| PageError::Failed(error.to_string()))?;
+    let found = found.ok_or_else(|| Refusal::NotFound(format!("no transaction {txid} is final or waits here")))?;
+    let transaction = Transaction::decode(found.transaction).map_err(|error| Refusal::Failed(error.to_string()))?;
     let size = transaction.size();
     let pegged = site.sources.params.pegged_asset();
     let fee_sat = fee_in(&transaction, pegged);
@@ -80,7 +81,7 @@ pub(super) fn page(site: &Site, name: &str, blinded: Option<&str>) -> Result<Pag
             ("Fee", html! {
                 @if transaction.is_coinbase() { "none" } @else {
                     (btc(fee_sat)) ", "
-                    (fee_sat.saturating_mul(1_000).checked_div(u64::try_from(transaction.discount_vsize()).unwrap_or(u64::MAX)).unwrap_or_default())
+                    (rate(fee_sat, u64::try_from(transaction.discount_vsize()).unwrap_or(u64::MAX)))
                     " sat/kvB"
                 }
             }),
@@ -108,17 +109,17 @@ impl Scene<'_> {
     }
 
     /// The output that an input spends, where it can be found.
-    fn spent(&self, position: usize, previous: &OutPoint) -> Result<Option<TxOut>, PageError> {
+    fn spent(&self, position: usize, previous: &OutPoint) -> Result<Option<TxOut>, Refusal> {
         let Some(view) = &self.view else { return Ok(None) };
         if let Some(waiting) = view.waiting().get(&self.txid) {
             return Ok(waiting.spent.get(position).cloned().flatten());
         }
         let Some((_, bytes)) = view.transaction(&previous.txid)? else { return Ok(None) };
-        let before = Transaction::decode(bytes).map_err(|error| PageError::Failed(error.to_string()))?;
+        let before = Transaction::decode(bytes).map_err(|error| Refusal::Failed(error.to_string()))?;
         Ok(usize::try_from(previous.vout).ok().and_then(|vout| before.output.get(vout).cloned()))
     }
 
-    fn input(&self, position: usize, input: &TxIn) -> Result<Markup, PageError> {
+    fn input(&self, position: usize, input: &TxIn) -> Result<Markup, Refusal> {
         if input.is_coinbase() {
             return Ok(html! { "new in this block" });
         }
@@ -153,7 +154,7 @@ impl Scene<'_> {
     }
 
     /// The inputs that spend the outputs: transaction, and whether it is final.
-    fn spenders(&self) -> Result<BTreeMap<u32, Txid>, PageError> {
+    fn spenders(&self) -> Result<BTreeMap<u32, Txid>, Refusal> {
         let Some(view) = &self.view else { return Ok(BTreeMap::new()) };
         let mut spenders: BTreeMap<u32, Txid> =
             view.spenders(&self.txid)?.into_iter().map(|(vout, spender)| (vout, spender.transaction.txid)).collect();
@@ -165,7 +166,7 @@ impl Scene<'_> {
         Ok(spenders)
     }
 
-    fn outputs(&self) -> Result<Markup, PageError> {
+    fn outputs(&self) -> Result<Markup, Refusal> {
         let spenders = self.spenders()?;
         let mut items = Vec::new();
         for (vout, output) in (0..).zip(&self.transaction.output) {
@@ -178,7 +179,7 @@ impl Scene<'_> {
         Ok(html! { ol.ends start="0" { @for item in items { li { (item) } } } })
     }
 
-    fn output(&self, vout: u32, output: &TxOut) -> Result<Markup, PageError> {
+    fn output(&self, vout: u32, output: &TxOut) -> Result<Markup, Refusal> {
         if output.is_fee() {
             return Ok(html! { span.tag { "fee" } " " (self.value(output)) });
         }

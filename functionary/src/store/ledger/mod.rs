@@ -18,6 +18,7 @@ use elements::{AssetId, BlockHash, OutPoint, Txid};
 pub use books::{Books, WaitingPegout};
 pub use read::{LedgerReader, Snapshot};
 pub use write::LedgerStore;
+pub(crate) use write::script_hash;
 
 const NAME: &str = "ledger.db";
 

@@ -164,7 +164,7 @@ fn insert_history(transaction: &Transaction<'_>, new: &NewBlock<'_>) -> Done {
 }
 
 /// What histories are kept under.
-pub(super) fn script_hash(script: &Script) -> [u8; 32] {
+pub(crate) fn script_hash(script: &Script) -> [u8; 32] {
     Sha256::digest(script.as_bytes()).into()
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -87,6 +87,26 @@ pub(crate) fn accept(listener: TcpListener, limit: usize) -> impl Stream<Item = 
         };
         Some((socket, (listener, places, id.wrapping_add(1))))
     })
+}
+
+/// Hands every accepted connection to `with`, until `stop` is cancelled; at most `limit` at a time, as [`accept`].
+pub(crate) async fn accept_each(
+    listener: TcpListener,
+    limit: usize,
+    stop: &CancellationToken,
+    mut with: impl FnMut(Socket),
+) {
+    let mut sockets = Box::pin(accept(listener, limit));
+    loop {
+        tokio::select! {
+            socket = sockets.next() => match socket {
+                Some(Ok(socket)) => with(socket),
+                Some(Err(_)) => {}
+                None => return,
+            },
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 impl Connected for Socket {

@@ -1,0 +1,9 @@
+//! What every server of the node does with connections: accepts them, bounds their number, of all and of each caller, and can
+//! close them from outside.
+
+mod socket;
+mod tally;
+
+pub use socket::{Socket, SocketInfo};
+pub(crate) use socket::{accept, accept_each};
+pub(crate) use tally::{Counted, Tally, origin};
