@@ -38,6 +38,7 @@ pub struct Member {
     folder: PathBuf,
     log: PathBuf,
     aquiferd: PathBuf,
+    peer_address: String,
     api_address: String,
     interfaces: Option<Interfaces>,
     deed: Option<Deed>,
@@ -96,6 +97,7 @@ impl Member {
             folder: base.join(name),
             log: base.join(format!("{name}.log")),
             aquiferd: aquiferd.to_owned(),
+            peer_address: peer.clone(),
             api_address: api.clone(),
             interfaces: None,
             deed: None,
@@ -134,6 +136,11 @@ impl Member {
     /// The log of its process, over all restarts.
     pub fn log(&self) -> &Path {
         &self.log
+    }
+
+    /// Where other members reach it.
+    pub fn peer_address(&self) -> &str {
+        &self.peer_address
     }
 
     /// Where wallets reach it.

@@ -27,7 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::links::{Link, Links};
 use super::tls::{self, TlsIdentity};
 use super::{MAX_BLOCKS_PER_FETCH, MAX_BODY_LEN, MAX_GOSSIP_LEN, PeerEvent, PeerService, PeersError, is_malformed};
-use crate::sockets::{SocketInfo, accept};
+use crate::sockets::{SocketInfo, accept_callers};
 
 /// Bytes of a body in one chunk.
 const CHUNK_LEN: usize = 64 << 10;
@@ -75,6 +75,8 @@ pub(super) async fn serve(
     let tls = tls::member_server(identity, &links.directory);
     // Room for every member several times over, and for strangers that are turned away during the handshake.
     let limit = 64 + 8 * links.all().count();
+    // Half of it: strangers at one address keep no member out.
+    let of_caller = u32::try_from(limit / 2).unwrap_or(u32::MAX);
     let routes = PeerRoutes::new(MemberServer { links, role, shutdown: shutdown.clone() })
         .max_decoding_message_size(MAX_GOSSIP_LEN)
         .max_encoding_message_size(usize::MAX);
@@ -85,7 +87,10 @@ pub(super) async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(routes)
-        .serve_with_incoming_shutdown(Box::pin(accept(listener, limit)), shutdown.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(
+            Box::pin(accept_callers(listener, limit, of_caller)),
+            shutdown.clone().cancelled_owned(),
+        );
     tokio::select! {
         result = serving => result.map_err(PeersError::Serve),
         () = async { shutdown.cancelled().await; tokio::time::sleep(SHUTDOWN_GRACE).await } => Ok(()),
@@ -102,6 +107,7 @@ impl MemberServer {
             .extensions()
             .get::<TlsConnectInfo<SocketInfo>>()
             .ok_or_else(|| Status::unauthenticated("the connection is not secured"))?;
+        info.get_ref().note_call();
         let certificates =
             info.peer_certs().ok_or_else(|| Status::unauthenticated("the caller showed no certificate"))?;
         let link = certificates

@@ -2,7 +2,7 @@
 //!
 //! Answers carry `Content-Length` in just this spelling: older clients of Elements look for it by its letters. Requests
 //! without `Host` and with bare line feeds are taken. A client that is slow to say what it wants or to take the answer, or
-//! says too much, loses its connection, and connections are counted, all and of each caller. [`Limits`] bounds what a caller
+//! says too much, loses its connection, and connections and long requests are counted, all and of each caller. [`Limits`] bounds what a caller
 //! may ask, [`Work`] what is done for all at a time.
 
 mod answer;
@@ -32,7 +32,7 @@ pub(crate) use self::limits::{Limits, open_to_all_origins};
 use self::patience::Patience;
 pub(crate) use self::work::{Deadline, REQUEST_LIMIT, Work};
 use super::bind::{BindError, bind};
-use crate::sockets::{Socket, Tally, accept_each, origin};
+use crate::sockets::{LongBodies, Socket, Tally, accept_each, origin};
 
 /// Most connections at a time.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -44,6 +44,9 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// Longest body of a request, in bytes: the largest transaction in hexadecimal, twice.
 const MAX_BODY_LEN: u64 = 16 << 20;
+/// Long bodies that come in or are worked on at a time, of all callers and of one.
+const MAX_LONG_BODIES: usize = 16;
+const MAX_LONG_BODIES_OF_CALLER: u32 = 8;
 
 /// Who sends a request; in the extensions of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,15 +78,16 @@ impl HttpServer {
     pub async fn serve(self, router: Router, stop: CancellationToken) {
         let router = router.layer(DefaultBodyLimit::max(usize::try_from(MAX_BODY_LEN).unwrap_or(usize::MAX)));
         let connections = Tally::default();
+        let long = LongBodies::new(MAX_LONG_BODIES, MAX_LONG_BODIES_OF_CALLER);
         accept_each(self.listener, MAX_CONNECTIONS, &stop, |socket| {
             let caller = Caller(socket.remote().ip());
             // Whoever has too many gets no answer: the next one is closed at once.
             if let Some(counted) = connections.count(origin(caller.0), MAX_CONNECTIONS_OF_CALLER) {
-                let (router, stop) = (router.clone(), stop.clone());
+                let (router, long, stop) = (router.clone(), long.clone(), stop.clone());
                 tokio::spawn(async move {
                     let _counted = counted;
                     tokio::select! {
-                        () = converse(socket, caller, router) => {}
+                        () = converse(socket, caller, router, long) => {}
                         () = stop.cancelled() => {}
                     }
                 });
@@ -94,16 +98,18 @@ impl HttpServer {
 }
 
 /// Answers what comes on one connection.
-async fn converse(socket: Socket, caller: Caller, router: Router) {
+async fn converse(socket: Socket, caller: Caller, router: Router, long: LongBodies) {
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(caller);
-        let router = router.clone();
+        let (router, long) = (router.clone(), long.clone());
         async move {
             // Not waited for: whoever says so may never send it.
             if request.body().size_hint().lower() > MAX_BODY_LEN {
                 return Ok(Refusal::TooLong { most: MAX_BODY_LEN }.into_response());
             }
-            let answer = router.oneshot(Request::from(request.map(axum::body::Body::new)));
+            let (head, body) = request.into_parts();
+            let (body, _place) = long.bound(axum::body::Body::new(body), caller.0);
+            let answer = router.oneshot(Request::from_parts(head, body));
             answer.await.map_err(|never: Infallible| never)
         }
     });

@@ -185,3 +185,48 @@ async fn work_learns_that_nobody_waits_any_more() {
     });
     assert!(matches!(refused.await, Err(Refusal::NotNow(_))));
 }
+
+/// Half of a long body, and the connection that it was sent on.
+async fn half_of_a_long_body(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", 1 << 20);
+    // Whoever is refused is not read to the end.
+    let _ = stream.write_all(&[head.as_bytes(), &[b'x'; 1 << 19]].concat()).await;
+    stream
+}
+
+#[tokio::test]
+async fn one_caller_cannot_have_bodies_held_without_end() {
+    const SENT: u32 = MAX_LONG_BODIES_OF_CALLER + 4;
+    let server = serve(pages(1_000)).await;
+    let (answered, mut answers) = tokio::sync::mpsc::channel(64);
+    let (finish, _) = tokio::sync::broadcast::channel::<()>(1);
+    for _ in 0..SENT {
+        let (address, answered, mut finish) = (server.address, answered.clone(), finish.subscribe());
+        tokio::spawn(async move {
+            let mut stream = half_of_a_long_body(address).await;
+            let mut answer = [0; 12];
+            let taken = tokio::select! {
+                // Refused: an answer, or the end of the connection.
+                _ = stream.read(&mut answer) => false,
+                _ = finish.recv() => true,
+            };
+            if taken {
+                stream.write_all(&[b'x'; 1 << 19]).await.unwrap();
+                stream.read_exact(&mut answer).await.unwrap();
+            }
+            answered.send((taken, String::from_utf8_lossy(&answer).into_owned())).await.unwrap();
+        });
+    }
+    drop(answered);
+    for _ in MAX_LONG_BODIES_OF_CALLER..SENT {
+        let (taken, answer) = answers.recv().await.unwrap();
+        assert!(!taken && !answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let small = "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello";
+    assert!(raw(server.address, small.as_bytes()).await.ends_with("\r\n\r\n5"), "short ones wait for nobody");
+    finish.send(()).unwrap();
+    for _ in 0..MAX_LONG_BODIES_OF_CALLER {
+        assert_eq!(answers.recv().await.unwrap(), (true, "HTTP/1.1 200".to_owned()));
+    }
+}
