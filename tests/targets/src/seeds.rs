@@ -1,7 +1,7 @@
 //! Inputs to begin with, so that a fuzzer does not have to find out by itself what a transaction looks like.
 
 use crate::ground::{Case, ground};
-use crate::{block, script};
+use crate::{block, p2p, script};
 
 /// Inputs with the name of the target that each is for.
 pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
@@ -17,6 +17,11 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     }
     seeds.extend((0..4).map(|kind| ("proof", vec![kind])));
     seeds.push(("pegin", vec![]));
+    let entry = [[1, 1, 0, 0, 0].as_slice(), &[7; 32]].concat();
+    for (number, command) in (0_u8..).zip(p2p::COMMANDS) {
+        seeds.push(("p2p", [[9, 1, number, 37, 0].as_slice(), &entry, &[number, 8, 0], &[1; 8]].concat()));
+        seeds.push(("p2p", [[2, 0].as_slice(), &p2p::frame(command, &entry), &p2p::frame(command, &[1; 9])].concat()));
+    }
     // A 1 and as many NOPs as can be: valid if nobody counted them.
     seeds.push(("script", [[0; 13].as_slice(), &[0, 1, 1, 1, 2, u8::MAX, 0x61]].concat()));
     seeds
