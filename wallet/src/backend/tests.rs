@@ -35,7 +35,7 @@ fn setup(servers: &[&str]) -> Setup {
 }
 
 fn synced(setup: &mut Setup) -> Result<u64, BackendError> {
-    match setup.wallet.sync(&mut setup.ledger) {
+    match setup.wallet.sync(&setup.ledger) {
         Ok(()) => {}
         Err(crate::wallet::WalletError::Backend(error)) => return Err(error),
         Err(other) => panic!("{other}"),
