@@ -126,6 +126,20 @@ fn damaged_range_proofs() {
 }
 
 #[test]
+fn damaged_range_proofs_of_what_waits() {
+    let mut setup = setup(&["a"]);
+    synced(&mut setup).unwrap();
+    let address = setup.wallet.address_at(1).unwrap();
+    setup.network.world().fund(&address, setup.network.chain.pegged_asset(), 5_000);
+    setup.network.world().lie = Lie::StripProofs;
+    assert!(matches!(synced(&mut setup), Err(BackendError::DamagedWitness { .. })));
+    // Had it been kept like that, its amount could never be read.
+    setup.network.world().lie = Lie::None;
+    setup.network.world().mine();
+    assert_eq!(synced(&mut setup).unwrap(), 75_000);
+}
+
+#[test]
 fn a_history_that_forgets() {
     let mut setup = setup(&["a"]);
     synced(&mut setup).unwrap();
