@@ -180,6 +180,7 @@ pub(crate) fn table(opener: &Opener, target: &Target) -> Result<Vec<Attack>, Har
         add(port, "a head that is too long", Over::Tcp, How::Flood(head, forever(b'x')), AT_ONCE);
     }
     let port = Port::Http;
+    let long = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
     let post =
         |length: u64| format!("POST /api/tx HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").into_bytes();
     add(port, "silence after an answer", Over::Tcp, How::Say(get.to_vec()), HTTP);
@@ -189,7 +190,7 @@ pub(crate) fn table(opener: &Opener, target: &Target) -> Result<Vec<Attack>, Har
     let chunked = b"POST /api/tx HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     let chunk = [b"10000\r\n".as_slice(), &[b'0'; 0x10000], b"\r\n"].concat();
     add(port, "a body without end", Over::Tcp, How::Flood(chunked, chunk), REQUEST);
-    add(port, "questions without reading", Over::Tcp, How::Deaf(get.repeat(64)), HTTP);
+    add(port, "questions without reading", Over::Tcp, How::Deaf(long.repeat(64)), HTTP);
 
     let port = Port::JsonRpc;
     let login = &target.login;
@@ -200,9 +201,9 @@ pub(crate) fn table(opener: &Opener, target: &Target) -> Result<Vec<Attack>, Har
     add(port, "a body that is too long", Over::Tcp, How::Flood(post(1 << 40), forever(b' ')), AT_ONCE);
     let unknown = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n".to_vec();
     add(port, "a slow body of a stranger", Over::Tcp, How::Drip(unknown, forever(b' ')), AT_ONCE);
-    let help = br#"{"method":"help"}"#;
+    let help = format!("[{}]", [r#"{"method":"help"}"#; 100].join(","));
     let length = u64::try_from(help.len()).unwrap_or_default();
-    let question = [post(length).as_slice(), help].concat();
+    let question = [post(length).as_slice(), help.as_bytes()].concat();
     add(port, "questions without reading", Over::Tcp, How::Deaf(question.repeat(64)), HTTP);
 
     let ask = b"{\"id\":1,\"method\":\"blockchain.block.headers\",\"params\":[0,20]}\n";
