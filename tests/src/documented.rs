@@ -18,7 +18,7 @@ use crate::process::{self, Process};
 const SEPARATOR: char = '\u{1e}';
 
 /// The lines of a block, one command each; one that ends with a backslash has the next one with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commands(Vec<String>);
 
 /// A command, and what it printed.
@@ -72,8 +72,8 @@ impl Commands {
 
     /// These and then the others, in one shell.
     #[must_use]
-    pub fn then(mut self, others: &Self) -> Self {
-        self.0.extend_from_slice(&others.0);
+    pub fn then(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
         self
     }
 
@@ -124,12 +124,13 @@ impl Terminal {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// A file in the folder.
+    /// A file or folder in its folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn shell(&self, script: &str) -> Command {
+    /// A line for its shell.
+    pub fn command(&self, script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]).current_dir(self.folder.path());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -141,7 +142,7 @@ impl Terminal {
     /// # Errors
     /// When one fails, with what was said last; the others are not run then.
     pub fn run(&self, commands: &Commands, limit: Duration) -> Result<Vec<Said>, HarnessError> {
-        process::run(self.shell(&commands.script()), limit).map(|output| commands.said(&output))
+        process::run(self.command(&commands.script()), limit).map(|output| commands.said(&output))
     }
 
     /// Starts the commands, the last of which stays.
@@ -149,7 +150,7 @@ impl Terminal {
     /// # Errors
     /// When the shell cannot be started.
     pub fn start(&self, name: &str, commands: &Commands) -> Result<Process, HarnessError> {
-        Process::spawn(name, self.shell(&commands.script()), &self.file(&format!("{name}.log")))
+        Process::spawn(name, self.command(&commands.script()), &self.file(&format!("{name}.log")))
     }
 }
 
