@@ -107,10 +107,13 @@ impl<'a> Reader<'a> {
 
         // When one of these works one day, the README has to say so.
         let (address, pegged) = (self.payer.address()?, self.pegged);
+        let silver = Printed::by(self.terminal.command("cat silver.json"), LIMIT)?.text("asset")?;
         for (refused, reason) in [
             (&*format!("send --recipient {address}:1000:{pegged}"), "Insufficient funds"),
             (&*format!("drain --address {address}"), "Insufficient funds"),
             ("issue --satoshi-asset 5 --satoshi-token 0", "More issuances than inputs"),
+            (&*format!("reissue --satoshi-asset 5 --asset {silver}"), "Insufficient funds"),
+            (&*format!("burn --satoshi-asset 5 --asset {silver}"), "Insufficient funds"),
         ] {
             let answer = self.lwk_cli(&format!("wallet {refused} --wallet mine"))?;
             assert!(answer.text("message")?.contains(reason), "{refused}: {answer:?}");
