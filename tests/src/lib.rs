@@ -32,6 +32,7 @@ pub mod p2p;
 pub mod packages;
 pub mod ports;
 pub mod process;
+pub mod scan;
 pub mod turn;
 pub mod wait;
 pub mod wallet;

@@ -56,7 +56,7 @@ impl User {
     }
 
     pub(crate) fn confirmed(&mut self, asset: AssetId) -> u64 {
-        self.wallet.sync(&mut self.ledger).unwrap();
+        self.wallet.sync(&self.ledger).unwrap();
         self.wallet.balance().unwrap().get(&asset).map_or(0, |balance| balance.confirmed)
     }
 }

@@ -235,7 +235,7 @@ impl Wallet {
     }
 
     /// Brings it up to date with the chain.
-    pub fn sync(&mut self, ledger: &mut Ledger) -> Result<(), WalletError> {
+    pub fn sync(&mut self, ledger: &Ledger) -> Result<(), WalletError> {
         let next = self.db.next_address_index()?;
         Ok(ledger.sync(&mut self.wollet, next)?)
     }

@@ -7,10 +7,10 @@ use elements::confidential::{Asset, AssetBlindingFactor, Value, ValueBlindingFac
 use elements::issuance::{AssetBlindingNonce, AssetEntropy};
 use elements::{AssetId, AssetIssuance, BlockHash, LockTime, OutPoint, Script, Sequence, TxOutSecrets};
 use rand_chacha::ChaCha20Rng;
-use secp256k1_zkp::{Message, SECP256K1, SecretKey};
+use secp256k1_zkp::{Message, PublicKey, SECP256K1, SecretKey};
 
 use super::ForgeError;
-use super::proofs::{commitment, generator, prove_range, prove_surjection};
+use super::proofs::{commitment, generator, prove_range, prove_range_to, prove_surjection};
 
 /// Minimum and bits of an honest range proof.
 const HONEST_RANGE: (u64, u8) = (1, 36);
@@ -87,12 +87,14 @@ pub struct Pay {
     pub shape: Shape,
     /// Minimum and bits of the range proof.
     pub range: (u64, u8),
+    /// The blinding key of whoever can open it, where it is hidden; without one, nobody can.
+    pub reader: Option<PublicKey>,
 }
 
 impl Pay {
     /// An output that shows everything.
     pub fn explicit(asset: AssetId, value: u64, script: Script) -> Self {
-        Pay { asset, value, script, shape: Shape::Explicit, range: HONEST_RANGE }
+        Pay { asset, value, script, shape: Shape::Explicit, range: HONEST_RANGE, reader: None }
     }
 
     /// An output that hides asset and amount.
@@ -326,8 +328,12 @@ fn outputs(
         if pay.shape == Shape::Confidential {
             output.asset = Asset::Confidential(generator(secrets));
             output.value = Value::Confidential(commitment(secrets));
-            output.nonce = Nonce::from(SecretKey::new(rng).public_key(SECP256K1));
-            output.witness.rangeproof = prove_range(rng, secrets, &pay.script, pay.range.0, pay.range.1)?;
+            let ephemeral = SecretKey::new(rng);
+            output.nonce = Nonce::from(ephemeral.public_key(SECP256K1));
+            output.witness.rangeproof = match pay.reader {
+                None => prove_range(rng, secrets, &pay.script, pay.range.0, pay.range.1)?,
+                Some(reader) => prove_range_to(&reader, ephemeral, secrets, &pay.script, pay.range)?,
+            };
             output.witness.surjection_proof = prove_surjection(rng, secrets, incoming)?;
         }
         made.push(output);

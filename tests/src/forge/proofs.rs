@@ -1,8 +1,9 @@
 //! Commitments and proofs from the secrets of an output.
 
-use elements::{Script, TxOutSecrets};
+use elements::confidential::Nonce;
+use elements::{RangeProofMessage, Script, TxOutSecrets};
 use rand_chacha::ChaCha20Rng;
-use secp256k1_zkp::{Generator, PedersenCommitment, SECP256K1, SecretKey};
+use secp256k1_zkp::{Generator, PedersenCommitment, PublicKey, SECP256K1, SecretKey};
 
 use super::ForgeError;
 
@@ -28,15 +29,39 @@ pub fn prove_range(
     minimum: u64,
     bits: u8,
 ) -> Result<RangeProof, ForgeError> {
+    range_proof(secrets, script, (minimum, bits), SecretKey::new(rng), &[])
+}
+
+/// The same, so that whoever has the blinding key learns the secrets, as wallets do it. The nonce of the output is the public key
+/// of `ephemeral`.
+pub(super) fn prove_range_to(
+    reader: &PublicKey,
+    ephemeral: SecretKey,
+    secrets: &TxOutSecrets,
+    script: &Script,
+    range: (u64, u8),
+) -> Result<RangeProof, ForgeError> {
+    let (_, shared) = Nonce::with_ephemeral_sk(SECP256K1, ephemeral, reader);
+    let message = RangeProofMessage::new(secrets.asset, secrets.asset_bf).to_byte_array();
+    range_proof(secrets, script, range, shared, &message)
+}
+
+fn range_proof(
+    secrets: &TxOutSecrets,
+    script: &Script,
+    (minimum, bits): (u64, u8),
+    nonce: SecretKey,
+    message: &[u8],
+) -> Result<RangeProof, ForgeError> {
     let proof = secp256k1_zkp::RangeProof::new(
         SECP256K1,
         minimum,
         commitment(secrets),
         secrets.value,
         secrets.value_bf.into_inner(),
-        &[],
+        message,
         script.as_bytes(),
-        SecretKey::new(rng),
+        nonce,
         0,
         bits,
         generator(secrets),

@@ -108,6 +108,16 @@ impl ChainCache {
             .map_err(|error| self.0.wrap(error))
     }
 
+    /// Forgets a transaction, and that it belongs to scripts.
+    pub fn forget_transaction(&self, txid: &Txid) -> Result<(), StoreError> {
+        let txid = txid.to_byte_array();
+        let run = || {
+            self.0.connection.execute("DELETE FROM histories WHERE txid = ?1", [txid])?;
+            self.0.connection.execute("DELETE FROM transactions WHERE txid = ?1", [txid])
+        };
+        run().map(|_| ()).map_err(|error| self.0.wrap(error))
+    }
+
     /// The proven transactions that a server once listed for a script.
     pub fn history(&self, script: &Script) -> Result<Vec<Txid>, StoreError> {
         let run = || {

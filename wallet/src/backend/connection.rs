@@ -64,6 +64,11 @@ impl Connection {
         self.servers.len()
     }
 
+    /// The server that is asked next.
+    pub(super) fn name(&self) -> &str {
+        self.servers.get(self.current).map_or("", |server| &server.name)
+    }
+
     /// How often it went to the next server: answers with the same number in between are from one server.
     pub(super) fn switches(&self) -> u64 {
         self.switches

@@ -165,7 +165,7 @@ pub enum BackendError {
         /// The transaction.
         txid: Txid,
         /// The output whose range proof does not verify.
-        vout: usize,
+        vout: u32,
     },
     /// A block whose transactions are not those of its header.
     #[error("{server} sent block {height} with other transactions than its header commits to; do not use this server")]

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use aquifer_proto::ledger as proto;
 use elements::{Transaction, Txid};
+use rayon::prelude::*;
 use tonic::{Status, Streaming};
 
 use super::BackendError;
@@ -49,8 +50,9 @@ impl Ledger {
                 let what = "headers";
                 return Err(BackendError::Truncated { server: answer.server, what, asked: chunk.len(), got });
             }
-            for (height, signed) in chunk.iter().zip(&answer.value) {
-                let header = self.trust.header(&answer.server, *height, signed)?;
+            let (trust, asked): (_, Vec<_>) = (&self.trust, chunk.iter().zip(&answer.value).collect());
+            let verified = asked.into_par_iter().map(|(height, signed)| trust.header(&answer.server, *height, signed));
+            for header in verified.collect::<Result<Vec<_>, _>>()? {
                 self.keep_header(&answer.server, &header)?;
                 headers.push(header);
             }
@@ -92,6 +94,12 @@ impl Ledger {
         txids.iter().map(|txid| self.known(txid)).collect()
     }
 
+    /// Forgets a transaction whose proofs turned out to be damaged.
+    pub(super) fn forget(&self, txid: &Txid) -> Result<(), BackendError> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(txid);
+        Ok(self.cache.forget_transaction(txid)?)
+    }
+
     fn known(&self, txid: &Txid) -> Result<Found, BackendError> {
         if let (Some(height), Some(transaction)) = (self.cache.height_of(txid)?, self.cache.transaction(txid)?) {
             let header = self.header(height)?;
@@ -130,7 +138,7 @@ impl Ledger {
         }
         let heights: BTreeSet<u32> = decoded.iter().filter_map(|(_, _, proof)| proof.map(|p| p.height)).collect();
         let headers = self.headers(&heights)?;
-        for (txid, transaction, proof) in &decoded {
+        for (txid, _, proof) in &decoded {
             if let Some(proof) = proof {
                 let header = headers.iter().find(|header| header.height() == proof.height);
                 let header = header.ok_or_else(|| BackendError::MissingProof {
@@ -139,7 +147,6 @@ impl Ledger {
                     height: proof.height,
                 })?;
                 verify::inclusion(server, *txid, proof, header)?;
-                verify::witness(server, *txid, transaction)?;
             }
         }
         for (txid, transaction, proof) in decoded {

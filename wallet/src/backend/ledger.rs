@@ -48,8 +48,6 @@ pub struct Ledger {
     pub(super) cache: ChainCache,
     /// Transactions seen in a mempool during this run. Not proven by anything.
     pub(super) pending: Mutex<HashMap<Txid, Transaction>>,
-    /// The last failure that had to pass through LWK, which has no room for it.
-    pub(super) fault: Mutex<Option<BackendError>>,
 }
 
 impl Ledger {
@@ -72,7 +70,6 @@ impl Ledger {
             trust: Trust::new(chain),
             cache: ChainCache::open(cache_path, &chain.genesis())?,
             pending: Mutex::new(HashMap::new()),
-            fault: Mutex::new(None),
         })
     }
 

@@ -1,14 +1,19 @@
 //! The verified chain as LWK's source of data.
+//!
+//! LWK would reveal the hidden outputs of a wallet one after the other, each at the cost of checking a range proof: most of
+//! the time of a first look. It is given transactions without proofs; the outputs are revealed here, on all cores.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::PoisonError;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use elements::{BlockHash, BlockHeader, Script, Transaction, Txid};
+use elements::{BlockHash, BlockHeader, OutPoint, Script, Transaction, TxOutSecrets, TxOutWitness, Txid};
 use lwk_wollet::clients::blocking::BlockchainBackend;
-use lwk_wollet::{Error as LwkError, History, Update, Wollet};
+use lwk_wollet::clients::try_unblind;
+use lwk_wollet::{Error as LwkError, History, Update, Wollet, WolletDescriptor};
+use rayon::prelude::*;
 
-use super::BackendError;
 use super::ledger::Ledger;
+use super::{BackendError, verify};
 
 impl Ledger {
     /// Brings a wallet up to date, over all addresses below `next_index` and the gap behind the last used one. A
@@ -16,9 +21,12 @@ impl Ledger {
     ///
     /// All of it comes from one server, and from one that is not behind what was verified before: histories of a server
     /// that lacks the last block would bring back coins that are spent.
-    pub fn sync(&mut self, wollet: &mut Wollet, next_index: u32) -> Result<(), BackendError> {
+    ///
+    /// # Errors
+    /// When no server answers, or one lies, or a file fails.
+    pub fn sync(&self, wollet: &mut Wollet, next_index: u32) -> Result<(), BackendError> {
         loop {
-            Ledger::tip(self)?;
+            self.tip()?;
             let switches = self.connection().switches();
             let update = self.scan(wollet, next_index)?;
             if self.connection().switches() == switches {
@@ -29,42 +37,103 @@ impl Ledger {
         }
     }
 
-    fn scan(&mut self, wollet: &Wollet, next_index: u32) -> Result<Option<Update>, BackendError> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.full_scan_to_index(wollet, next_index).map_err(|error| {
-            let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
-            fault.unwrap_or_else(|| BackendError::Lwk(error.to_string()))
-        })
+    fn scan(&self, wollet: &Wollet, next_index: u32) -> Result<Option<Update>, BackendError> {
+        let mut scan = Scan::new(self);
+        let found = scan.full_scan_to_index(wollet, next_index);
+        let Scan { fault, scripts, mut transactions, .. } = scan;
+        let update =
+            found.map_err(|error| fault.into_inner().unwrap_or_else(|| BackendError::Lwk(error.to_string())))?;
+        let Some(mut update) = update else { return Ok(None) };
+        for (txid, transaction) in &mut update.new_txs.txs {
+            if let Some(whole) = transactions.get_mut().remove(txid) {
+                *transaction = whole;
+            }
+        }
+        let revealed = reveal(&update.new_txs.txs, &scripts.into_inner(), &wollet.wollet_descriptor());
+        update.new_txs.unblinds = revealed.or_else(|output| self.damaged(output))?;
+        Ok(Some(update))
     }
 
-    /// LWK's errors have no room for ours: keep it, and hand LWK its words.
+    /// The damaged transaction is forgotten, so that the next look asks for it again.
+    fn damaged<T>(&self, output: OutPoint) -> Result<T, BackendError> {
+        self.forget(&output.txid)?;
+        let server = self.connection().name().to_owned();
+        Err(BackendError::DamagedWitness { server, txid: output.txid, vout: output.vout })
+    }
+}
+
+/// What is in the outputs of these scripts. One that does not open is passed over, as its sender may have hidden it badly, but
+/// not when its proof is false, as then nobody has accepted it like that: that is the error.
+fn reveal(
+    transactions: &[(Txid, Transaction)],
+    scripts: &HashSet<Script>,
+    descriptor: &WolletDescriptor,
+) -> Result<Vec<(OutPoint, TxOutSecrets)>, OutPoint> {
+    let outputs: Vec<_> = transactions
+        .iter()
+        .flat_map(|(txid, transaction)| {
+            (0..).zip(&transaction.output).map(|(vout, output)| (OutPoint::new(*txid, vout), output))
+        })
+        .filter(|(_, output)| scripts.contains(&output.script_pubkey))
+        .collect();
+    let revealed = outputs.into_par_iter().filter_map(|(outpoint, output)| match try_unblind(output, descriptor) {
+        Ok(secrets) => Some(Ok((outpoint, secrets))),
+        Err(_) if verify::witness(output) => None,
+        Err(_) => Some(Err(outpoint)),
+    });
+    revealed.collect()
+}
+
+/// One look at the chain through LWK's eyes.
+struct Scan<'ledger> {
+    ledger: &'ledger Ledger,
+    /// The failure that had to pass through LWK, whose errors have no room for it.
+    fault: RefCell<Option<BackendError>>,
+    /// Everything that was asked for: the wallet's scripts.
+    scripts: RefCell<HashSet<Script>>,
+    /// What LWK was given without proofs.
+    transactions: RefCell<HashMap<Txid, Transaction>>,
+}
+
+impl<'ledger> Scan<'ledger> {
+    fn new(ledger: &'ledger Ledger) -> Self {
+        Self { ledger, fault: RefCell::default(), scripts: RefCell::default(), transactions: RefCell::default() }
+    }
+
     fn pass<T>(&self, result: Result<T, BackendError>) -> Result<T, LwkError> {
         result.map_err(|error| {
             let words = error.to_string();
-            *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            self.fault.replace(Some(error));
             LwkError::Generic(words)
         })
     }
 }
 
-impl BlockchainBackend for Ledger {
+impl BlockchainBackend for Scan<'_> {
     fn tip(&mut self) -> Result<BlockHeader, LwkError> {
-        self.pass(Ledger::tip(self)).map(|tip| tip.header)
+        self.pass(self.ledger.tip()).map(|tip| tip.header)
     }
 
     fn broadcast(&self, tx: &Transaction) -> Result<Txid, LwkError> {
-        self.pass(self.submit(tx))
+        self.pass(self.ledger.submit(tx))
     }
 
     fn get_transactions(&self, txids: &[Txid]) -> Result<Vec<Transaction>, LwkError> {
-        let found = self.pass(self.transactions(txids))?;
-        Ok(found.into_iter().map(|found| found.transaction).collect())
+        let found = self.pass(self.ledger.transactions(txids))?;
+        let mut whole = self.transactions.borrow_mut();
+        let without_proofs = found.into_iter().zip(txids).map(|(found, txid)| {
+            let mut bare = found.transaction.clone();
+            whole.insert(*txid, found.transaction);
+            bare.output.iter_mut().for_each(|output| output.witness = TxOutWitness::default());
+            bare
+        });
+        Ok(without_proofs.collect())
     }
 
     fn get_headers(&self, heights: &[u32], _known: &HashMap<u32, BlockHash>) -> Result<Vec<BlockHeader>, LwkError> {
         let wanted: BTreeSet<u32> = heights.iter().copied().collect();
         let headers: BTreeMap<u32, BlockHeader> = self
-            .pass(self.headers(&wanted))?
+            .pass(self.ledger.headers(&wanted))?
             .into_iter()
             .map(|verified| (verified.height(), verified.header))
             .collect();
@@ -72,7 +141,8 @@ impl BlockchainBackend for Ledger {
     }
 
     fn get_scripts_history(&self, scripts: &[&Script]) -> Result<Vec<Vec<History>>, LwkError> {
-        let histories = self.pass(self.histories(scripts))?;
+        self.scripts.borrow_mut().extend(scripts.iter().map(|script| Script::clone(script)));
+        let histories = self.pass(self.ledger.histories(scripts))?;
         histories
             .into_iter()
             .map(|entries| {

@@ -35,7 +35,7 @@ fn setup(servers: &[&str]) -> Setup {
 }
 
 fn synced(setup: &mut Setup) -> Result<u64, BackendError> {
-    match setup.wallet.sync(&mut setup.ledger) {
+    match setup.wallet.sync(&setup.ledger) {
         Ok(()) => {}
         Err(crate::wallet::WalletError::Backend(error)) => return Err(error),
         Err(other) => panic!("{other}"),
@@ -123,6 +123,20 @@ fn truncated_answers() {
 #[test]
 fn damaged_range_proofs() {
     assert!(matches!(fooled_by(Lie::StripProofs), BackendError::DamagedWitness { vout: 0, .. }));
+}
+
+#[test]
+fn damaged_range_proofs_of_what_waits() {
+    let mut setup = setup(&["a"]);
+    synced(&mut setup).unwrap();
+    let address = setup.wallet.address_at(1).unwrap();
+    setup.network.world().fund(&address, setup.network.chain.pegged_asset(), 5_000);
+    setup.network.world().lie = Lie::StripProofs;
+    assert!(matches!(synced(&mut setup), Err(BackendError::DamagedWitness { .. })));
+    // Had it been kept like that, its amount could never be read.
+    setup.network.world().lie = Lie::None;
+    setup.network.world().mine();
+    assert_eq!(synced(&mut setup).unwrap(), 75_000);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use aquifer_assets::proof::RangeStatement;
 use aquifer_proto::ledger::{MerkleProof, SignedHeader};
 use elements::confidential::Asset;
 use elements::encode::deserialize;
-use elements::{BlockHash, BlockHeader, Transaction, Txid};
+use elements::{BlockHash, BlockHeader, Transaction, TxOut, Txid};
 use secp256k1_zkp::{Generator, SECP256K1};
 
 use super::BackendError;
@@ -114,25 +114,18 @@ pub fn inclusion(server: &str, txid: Txid, proof: &MerkleProof, header: &Verifie
     }
 }
 
-/// Checks the range proofs of a final transaction. The id of a transaction does not cover its proofs, so a server could
-/// damage them; the wallet could then not read an amount that is its own, and would not know that it has it.
-pub fn witness(server: &str, txid: Txid, tx: &Transaction) -> Result<(), BackendError> {
-    for (vout, output) in tx.output.iter().enumerate() {
-        let Some(commitment) = output.value.commitment() else { continue };
-        let generator = match output.asset {
-            Asset::Confidential(generator) => Some(generator),
-            Asset::Explicit(asset) => Some(Generator::new_unblinded(SECP256K1, asset.into_tag())),
-            Asset::Null => None,
-        };
-        let script = output.script_pubkey.as_bytes();
-        let proof = &RangeProof::from(&output.witness.rangeproof);
-        let proven =
-            generator.is_some_and(|generator| RangeStatement { proof, commitment, generator, script }.verify().is_ok());
-        if !proven {
-            return Err(BackendError::DamagedWitness { server: server.to_owned(), txid, vout });
-        }
-    }
-    Ok(())
+/// Whether an output's amount is shown or its range proof holds. The id of a transaction does not cover its proofs, so a
+/// server could damage them; the wallet could then not read an amount that is its own, and would not know that it has it.
+pub fn witness(output: &TxOut) -> bool {
+    let Some(commitment) = output.value.commitment() else { return true };
+    let generator = match output.asset {
+        Asset::Confidential(generator) => generator,
+        Asset::Explicit(asset) => Generator::new_unblinded(SECP256K1, asset.into_tag()),
+        Asset::Null => return false,
+    };
+    let script = output.script_pubkey.as_bytes();
+    let proof = &RangeProof::from(&output.witness.rangeproof);
+    RangeStatement { proof, commitment, generator, script }.verify().is_ok()
 }
 
 /// Reads an identifier of 32 bytes in internal byte order.

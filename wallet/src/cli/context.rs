@@ -74,10 +74,10 @@ impl Context {
     pub(super) fn session(&self) -> Result<Session, CliError> {
         let folder = self.home.wallet(&self.wallet_name()?)?;
         let chain = self.chain()?;
-        let mut ledger = self.ledger(&chain)?;
+        let ledger = self.ledger(&chain)?;
         let mut wallet = Wallet::open(&folder, chain)?;
         let spinner = self.spinner("looking at the chain");
-        wallet.sync(&mut ledger)?;
+        wallet.sync(&ledger)?;
         spinner.finish_and_clear();
         Ok(Session { wallet, ledger, folder })
     }

@@ -5,7 +5,7 @@ use maud::html;
 
 use super::history::{PAGE, history, read_start};
 use super::layout::{Page, Section};
-use super::look::{amount, asset_link, btc, cards, facts, full, link, table};
+use super::look::{amount, asset_link, btc, cards, facts, full, part_link, table};
 use super::{Refusal, Site};
 use crate::index::Order;
 
@@ -80,7 +80,7 @@ pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page,
         }
         @if let Some(issuance) = issuance {
             (facts(&[
-                ("Issued in", html! { (link("/tx/", &issuance.txid.to_string())) ":" (issuance.vin) ", block " a href={ "/block/" (issuance.height) } { (issuance.height) } }),
+                ("Issued in", html! { (part_link(issuance.txid, issuance.vin)) ", block " a href={ "/block/" (issuance.height) } { (issuance.height) } }),
                 ("Reissuance token", asset_link(&issuance.token, &pegged)),
                 ("Contract hash", html! {
                     @if issuance.contract_hash == [0; 32] { "none" } @else { (full(reversed(&issuance.contract_hash))) }

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::chart::{Line, chart};
 use super::layout::{Page, Section};
-use super::look::{self, ago, btc, cards, facts, link, signed_btc, table};
+use super::look::{self, ago, btc, cards, facts, part_link, signed_btc, table};
 use super::transaction::{parent_owner, state_name};
 use super::{Refusal, Site};
 use crate::api::{KeyProof, Pegout, PegoutState, ValveState};
@@ -145,7 +145,7 @@ fn pegout_table(site: &Site, pegouts: &[Pegout]) -> Markup {
         .iter()
         .map(|pegout| {
             vec![
-                html! { (link("/tx/", &pegout.request.txid.to_string())) ":" (pegout.request.vout) },
+                part_link(pegout.request.txid, pegout.request.vout),
                 html! { span.amount { (btc(pegout.amount_sat)) } },
                 parent_owner(&site.sources.params, &pegout.parent_script),
                 html! {

@@ -79,7 +79,7 @@ pub(super) fn document(chain: &str, page: &Page) -> Markup {
                         }
                     }
                     form.search action="/search" method="get" role="search" {
-                        input type="search" name="q" aria-label="Search" placeholder="height, block, transaction, address, asset";
+                        input type="search" name="q" aria-label="Search" placeholder="height, hash, address or asset";
                         button type="submit" { "Search" }
                     }
                 }

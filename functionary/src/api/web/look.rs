@@ -49,6 +49,12 @@ pub(super) fn link(place: &str, hash: &str) -> Markup {
     html! { a.hash href={ (place) (hash) } title=(hash) { (shortened(hash)) } }
 }
 
+/// An output or input of a transaction, with a link to its page.
+pub(super) fn part_link(txid: impl std::fmt::Display, index: u32) -> Markup {
+    let txid = txid.to_string();
+    html! { a.hash href={ "/tx/" (txid) } title={ (txid) ":" (index) } { (shortened(&txid)) ":" (index) } }
+}
+
 /// A hash without a page, shortened.
 pub(super) fn short(hash: &str) -> Markup {
     html! { span.hash title=(hash) { (shortened(hash)) } }

@@ -5,7 +5,7 @@ use maud::html;
 
 use super::history::{PAGE, history, read_start};
 use super::layout::{Page, Section};
-use super::look::{amount, cards, facts, full, link, table};
+use super::look::{amount, cards, facts, full, part_link, table};
 use super::{Refusal, Site};
 use crate::index::{Order, ScriptHash};
 
@@ -30,7 +30,7 @@ pub(super) fn page(site: &Site, name: &str, after: Option<&str>) -> Result<Page,
         .iter()
         .map(|unspent| {
             vec![
-                html! { (link("/tx/", &unspent.transaction.txid.to_string())) ":" (unspent.vout) },
+                part_link(unspent.transaction.txid, unspent.vout),
                 html! { a href={ "/block/" (unspent.transaction.height) } { (unspent.transaction.height) } },
                 match (unspent.output.value.explicit(), unspent.output.asset.explicit()) {
                     (Some(value), Some(asset)) => amount(value, &asset, &pegged),

@@ -12,7 +12,7 @@ use elements::{Address, AddressParams, AssetId, OutPoint, Script, Txid};
 use maud::{Markup, html};
 
 use super::layout::{Page, Section};
-use super::look::{amount, asset_link, btc, facts, full, link, moment};
+use super::look::{amount, asset_link, btc, facts, full, link, moment, part_link};
 use super::unblind::Openings;
 use super::{Refusal, Site};
 use crate::api::PegoutState;
@@ -138,7 +138,7 @@ impl Scene<'_> {
         let spent = self.spent(position, &previous)?;
         let issued = issued_assets(input);
         Ok(html! {
-            div { (link("/tx/", &previous.txid.to_string())) ":" (previous.vout) }
+            div { (part_link(previous.txid, previous.vout)) }
             @if let Some(output) = &spent { div { (self.value(output)) " " (owner(&output.script_pubkey)) } }
             @if let Some((_, asset, token)) = issued {
                 @let again = !input.asset_issuance.asset_blinding_nonce.is_null();
