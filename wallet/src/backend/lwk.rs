@@ -141,7 +141,7 @@ impl BlockchainBackend for Scan<'_> {
     }
 
     fn get_scripts_history(&self, scripts: &[&Script]) -> Result<Vec<Vec<History>>, LwkError> {
-        self.scripts.borrow_mut().extend(scripts.iter().map(|script| Script::clone(script)));
+        self.scripts.borrow_mut().extend(scripts.iter().copied().cloned());
         let histories = self.pass(self.ledger.histories(scripts))?;
         histories
             .into_iter()
