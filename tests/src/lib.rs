@@ -14,6 +14,7 @@ pub mod chromium;
 pub mod crowd;
 pub mod demo;
 pub mod devnet;
+pub mod documented;
 pub mod elementsd;
 pub mod error;
 pub mod forge;

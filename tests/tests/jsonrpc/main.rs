@@ -53,6 +53,8 @@ fn a_member_answers_as_elementsd_does() -> Result<(), HarnessError> {
             .map_err(HarnessError::program("say what is skipped by", "this test"));
         };
         cli::check(&program, &caller)?;
+        let paid = bob.run(&["address"])?.text("unconfidential")?;
+        cli::documented(&program, &caller, &paid)?;
         let params = devnet.chain()?.file().params.clone();
         // Without peers: it is to have what is given to it here, and nothing else.
         let configuration = elements_conf(&params, &ElementsConfOptions::default());
