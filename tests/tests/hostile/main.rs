@@ -26,8 +26,11 @@ use wire::Opener;
 const LIMIT: Duration = Duration::from_secs(60);
 /// What allocators and caches may keep.
 const KEPT_BYTES: u64 = 96 << 20;
-/// Files that databases may have opened meanwhile.
-const KEPT_FILES: usize = 24;
+/// Files that databases may have opened meanwhile: two readers keep eight spare connections each, of up to three files, and
+/// SQLite holds on to files of closed connections as long as others lock the same. Attackers are two thousand.
+const KEPT_FILES: usize = 64;
+/// Sockets of a payment that is under way.
+const KEPT_SOCKETS: usize = 2;
 
 /// What a member holds.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +80,7 @@ fn clients_that_mean_no_good_lose_their_connections_and_nobody_else_notices() ->
         let took = begun.elapsed();
         let after = wait::until("the member closes what was left behind", LIMIT, || {
             let held = Held::by(devnet.member(0)?)?;
-            let is_back = held.sockets <= before.sockets && held.files <= before.files + KEPT_FILES;
+            let is_back = held.sockets <= before.sockets + KEPT_SOCKETS && held.files <= before.files + KEPT_FILES;
             Ok(if is_back { Answer::Ready(held) } else { Answer::NotYet(format!("{held:?}, before {before:?}")) })
         })?;
         assert!(after.resident_bytes <= before.resident_bytes + KEPT_BYTES, "{before:?}, {after:?}");
