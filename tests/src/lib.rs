@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agreement;
 pub mod auditor;
 pub mod bench;
 pub mod binaries;
