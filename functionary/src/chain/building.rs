@@ -142,12 +142,21 @@ impl Judge {
         for height in self.parent.overdue_families() {
             let family = snapshot.family(height)?;
             let Some(plan) = self.parent.propose_replacement(&family) else { continue };
-            if self.queue_with(snapshot, &family)?.check(valve, &plan).is_ok() {
+            if self.queue_with(snapshot, valve, &family)?.check(valve, &plan).is_ok() {
                 return Ok(Some(plan));
             }
         }
-        let released = self.queue(snapshot)?.released(valve);
-        Ok(self.parent.propose_batch(&snapshot.treasury_coins()?, &released))
+        let (queue, coins) = (self.queue(snapshot, valve)?, snapshot.treasury_coins()?);
+        let Some(plan) = self.parent.propose_batch(&coins, &queue.released()) else { return Ok(None) };
+        // The others read from the transaction what it pays. A batch that they would refuse must not stop the chain.
+        let read = self.check_fresh(&plan.transaction, &coins, &queue.all()).map_err(|error| error.to_string());
+        match read.and_then(|read| queue.check(valve, &read).map(|()| read)) {
+            Ok(read) => Ok(Some(read)),
+            Err(reason) => {
+                tracing::error!(%reason, "the peg-out batch that was planned breaks a rule, and is not proposed");
+                Ok(None)
+            }
+        }
     }
 
     fn transactions(&self) -> Vec<Transaction> {

@@ -277,16 +277,11 @@ impl Judge {
             Some(Err(error)) => return Ok(Err(Verdict::Invalid(error.into()))),
             None => None,
         };
-        // Of a final block the valve is not asked: that is a fact.
-        let valve = match scrutiny {
-            Scrutiny::ChainOnly => None,
-            Scrutiny::Full => {
-                let valve = self.valve(snapshot)?;
-                match Self::notices_of(&body.block, &valve) {
-                    Ok(notices) => Some(valve.after_notices(&notices)),
-                    Err(error) => return Ok(Err(Verdict::Invalid(error.into()))),
-                }
-            }
+        let valve = self.valve(snapshot)?;
+        let valve = match (Self::notices_of(&body.block, &valve), scrutiny) {
+            (Ok(notices), _) => valve.after_notices(&notices),
+            (Err(error), Scrutiny::Full) => return Ok(Err(Verdict::Invalid(error.into()))),
+            (Err(_), Scrutiny::ChainOnly) => valve,
         };
         let given = body.batch.as_ref().map(bitcoin::Transaction::compute_txid);
         if committed != given {
@@ -296,22 +291,23 @@ impl Judge {
         let spent = batch.input.first().map(|input| input.previous_output);
         let family = spent.map_or(Ok(None), |spent| snapshot.family_spending(&spent))?;
         let queue = match &family {
-            Some(family) => self.queue_with(snapshot, family)?,
-            None => self.queue(snapshot)?,
+            Some(family) => self.queue_with(snapshot, &valve, family)?,
+            None => self.queue(snapshot, &valve)?,
         };
-        Ok(match &valve {
-            Some(valve) => {
+        Ok(match scrutiny {
+            Scrutiny::Full => {
                 let verdict = match &family {
                     Some(family) => self.parent.judge_replacement(batch, family),
                     None => self.parent.judge_batch(batch, &snapshot.treasury_coins()?, &queue.all()),
                 };
                 match verdict {
-                    BatchVerdict::Good(plan) => self.judge_plan(&queue, valve, *plan).map(Some),
+                    BatchVerdict::Good(plan) => self.judge_plan(&queue, &valve, *plan).map(Some),
                     BatchVerdict::Bad(reason) => Err(Verdict::Invalid(BadBlock::Batch(reason))),
                     BatchVerdict::Unknown(reason) => Err(Verdict::NotNow(reason)),
                 }
             }
-            None => {
+            // Of a final block it is not asked whether the valve lets it: that is a fact.
+            Scrutiny::ChainOnly => {
                 let checked = match &family {
                     Some(family) => check_replacement(&self.treasury, family, batch, &FeeRateBounds::HARD_LIMITS),
                     None => self.check_fresh(batch, &snapshot.treasury_coins()?, &queue.all()),
@@ -322,7 +318,7 @@ impl Judge {
     }
 
     /// Only with the coins that it spends: whether others could have been spent was for those to judge who voted.
-    fn check_fresh(
+    pub(super) fn check_fresh(
         &self,
         batch: &bitcoin::Transaction,
         coins: &[TreasuryCoin],

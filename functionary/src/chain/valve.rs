@@ -1,5 +1,7 @@
 //! The valve on the final chain: its state after the last block, what it lets a batch pay, and what a new block makes of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aquifer_assets::primitives::{Block, Transaction};
 use aquifer_assets::state::Effects;
 use aquifer_federation::treasury::{BatchPlan, Family, park_reason};
@@ -14,10 +16,16 @@ use crate::store::ledger::{Books, LedgerStore, Snapshot, WaitingPegout};
 
 /// What waits to be paid, and what the valve must know of it.
 pub(super) struct Queue {
-    /// All that no batch has paid, oldest first.
+    /// All that no batch has paid: first what the valve releases, then what must wait, each oldest first.
+    ///
+    /// A batch does not say which requests it pays: of requests of one amount to one script it pays those that stand first
+    /// here. So whoever plans a batch and whoever reads it must have the same order, and what may be paid must stand before
+    /// what must wait; else members refuse each other's batches, and the chain stands.
     pub(super) waiting: Vec<WaitingPegout>,
     /// Those of them that can be paid at all.
     requests: Vec<Request>,
+    /// Those that the next batch may pay.
+    released: BTreeSet<OutPoint>,
 }
 
 impl Queue {
@@ -26,15 +34,9 @@ impl Queue {
     }
 
     /// Those that the next batch may pay, oldest first.
-    pub(super) fn released(&self, valve: &Valve) -> Vec<aquifer_assets::peg::PegoutRequest> {
-        let decisions = valve.decide(&self.requests);
-        let released: std::collections::BTreeSet<OutPoint> = decisions
-            .iter()
-            .filter(|decision| decision.verdict == Verdict::Release)
-            .map(|decision| decision.request)
-            .collect();
-        let waiting = self.waiting.iter().filter(|waiting| released.contains(&waiting.request.outpoint));
-        waiting.map(|waiting| waiting.request.clone()).collect()
+    pub(super) fn released(&self) -> Vec<aquifer_assets::peg::PegoutRequest> {
+        let released = self.waiting.iter().filter(|waiting| self.released.contains(&waiting.request.outpoint));
+        released.map(|waiting| waiting.request.clone()).collect()
     }
 
     /// Whether a batch that pays this may stand in the next block.
@@ -111,22 +113,34 @@ impl Judge {
         Ok(valve)
     }
 
-    /// What waits to be paid.
-    pub(super) fn queue(&self, snapshot: &Snapshot<'_>) -> Result<Queue, StoreError> {
-        Ok(self.queue_of(snapshot.waiting_pegouts()?))
+    /// What waits to be paid in the block in which the valve is in this state.
+    pub(super) fn queue(&self, snapshot: &Snapshot<'_>, valve: &Valve) -> Result<Queue, StoreError> {
+        Ok(self.queue_of(snapshot.waiting_pegouts()?, valve))
     }
 
     /// What waits to be paid, and what a replacement shall pay again: the valve may have forgotten that it was paid.
-    pub(super) fn queue_with(&self, snapshot: &Snapshot<'_>, family: &Family) -> Result<Queue, StoreError> {
+    pub(super) fn queue_with(
+        &self,
+        snapshot: &Snapshot<'_>,
+        valve: &Valve,
+        family: &Family,
+    ) -> Result<Queue, StoreError> {
         let mut waiting = snapshot.waiting_pegouts()?;
         waiting.extend(snapshot.paid_by_family(family.height)?);
-        Ok(self.queue_of(waiting))
+        Ok(self.queue_of(waiting, valve))
     }
 
-    fn queue_of(&self, waiting: Vec<WaitingPegout>) -> Queue {
+    fn queue_of(&self, mut waiting: Vec<WaitingPegout>, valve: &Valve) -> Queue {
         let payable = waiting.iter().filter(|waiting| park_reason(&self.treasury, &waiting.request).is_none());
-        let requests = payable.filter_map(WaitingPegout::for_valve).collect();
-        Queue { waiting, requests }
+        let requests: Vec<Request> = payable.filter_map(WaitingPegout::for_valve).collect();
+        let decisions = valve.decide(&requests);
+        let places: BTreeMap<OutPoint, (bool, usize)> = (0..)
+            .zip(&decisions)
+            .map(|(place, decision)| (decision.request, (decision.verdict != Verdict::Release, place)))
+            .collect();
+        waiting.sort_by_key(|waiting| places.get(&waiting.request.outpoint).copied().unwrap_or((true, usize::MAX)));
+        let released = places.into_iter().filter(|(_, (waits, _))| !waits).map(|(request, _)| request).collect();
+        Queue { waiting, requests, released }
     }
 
     /// The notices that a proposed block carries, all of which must count.

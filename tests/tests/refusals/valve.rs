@@ -128,6 +128,65 @@ fn carry(chain: &mut Chain, scripts: &[Script]) {
     connect(chain, body);
 }
 
+fn extend_at(chain: &mut Chain, transactions: Vec<Transaction>, time: u32) {
+    let mut block = chain.propose(transactions).unwrap();
+    block.header.time = time;
+    chain.follow(&block).unwrap();
+}
+
+/// Blocks that follow each other within a second have one median time past. Of equal requests in two of them the valve takes
+/// the one with the lower id first, whichever block it is in, and a batch of equal payments must be read in the same order.
+#[test]
+fn equal_requests_of_one_second_are_paid_in_the_order_of_the_valve() {
+    let (mut chain, alice, coin) = rich(68);
+    let pegged = chain.pegged();
+    let amount_sat = BTC / 2;
+    let share_sat = amount_sat + 2 * FEE_SAT;
+    let mut pays = vec![Pay::confidential(pegged, share_sat, alice.script()); 6];
+    pays.push(Pay::confidential(pegged, coin.secrets.value - 6 * share_sat - FEE_SAT, alice.script()));
+    let split = chain.pay(&[coin], &pays).unwrap();
+    chain.extend(vec![split.transaction.clone()]).unwrap();
+    let coins: Vec<Coin> = (0..6).map(|vout| split.coin(vout, alice).unwrap()).collect();
+    // As many as a median time past looks at.
+    (0..11).for_each(|_| drop(chain.extend(Vec::new()).unwrap()));
+    let then = chain.judge.ledger.snapshot().unwrap().tip().unwrap().time + 1_000;
+    (0..6).for_each(|_| extend_at(&mut chain, Vec::new(), then));
+    let time = valve(&chain).time_seconds();
+    assert_eq!(time, u64::from(then));
+    let request = |chain: &mut Chain, coin: &Coin| pegout(chain, alice, coin, amount_sat, &destination());
+    let first: Vec<Transaction> = coins.iter().take(5).map(|coin| request(&mut chain, coin)).collect();
+    let least = first.iter().map(Transaction::txid).min().unwrap();
+    extend_at(&mut chain, first, then + 1);
+    let second = loop {
+        let second = request(&mut chain, &coins[5]);
+        if second.txid() < least {
+            break second;
+        }
+    };
+    let second_txid = second.txid();
+    extend_at(&mut chain, vec![second], then + 1);
+    assert_eq!(valve(&chain).time_seconds(), time, "both blocks have one median time past");
+
+    let built = loop {
+        let built = chain.judge.build().unwrap();
+        if built.batch.is_some() {
+            break built;
+        }
+        chain.extend(Vec::new()).unwrap();
+    };
+    let paid = |examined: &Examined| {
+        let batch = examined.batch.as_ref().unwrap();
+        batch.paid.iter().map(|paid| paid.request.txid).collect::<Vec<_>>()
+    };
+    assert!(paid(&built).len() < 6 && paid(&built).contains(&second_txid), "{:?}", paid(&built));
+    let Verdict::Valid(judged) = judge(&chain, &built.body) else { panic!("the others refuse it") };
+    assert_eq!(paid(&judged), paid(&built));
+    let Verdict::Valid(final_one) = chain.judge.examine(built.body.clone(), Scrutiny::ChainOnly).unwrap() else {
+        panic!("it is not valid once it is final")
+    };
+    assert_eq!(paid(&final_one), paid(&built));
+}
+
 #[test]
 fn a_proposer_that_pays_what_must_wait() {
     let mut chain = requested(60);

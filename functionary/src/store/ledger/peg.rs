@@ -60,7 +60,8 @@ impl Snapshot<'_> {
             connection
                 .prepare_cached(&format!(
                     "SELECT {PEGOUT_COLUMNS}, (SELECT median_time_past FROM blocks WHERE blocks.height = pegouts.height)
-                     FROM pegouts WHERE batch_height IS NULL ORDER BY height, txid, vout"
+                     AS requested_seconds
+                     FROM pegouts WHERE batch_height IS NULL ORDER BY requested_seconds, txid, vout"
                 ))?
                 .query_map([], |row| {
                     Ok(WaitingPegout {
