@@ -9,11 +9,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use elements::{BlockHash, BlockHeader, OutPoint, Script, Transaction, TxOutSecrets, TxOutWitness, Txid};
 use lwk_wollet::clients::blocking::BlockchainBackend;
 use lwk_wollet::clients::try_unblind;
-use lwk_wollet::{Error as LwkError, History, Update, Wollet, WolletDescriptor};
+use lwk_wollet::{Chain, Error as LwkError, History, Update, Wollet, WolletDescriptor};
 use rayon::prelude::*;
+use tonic::Code;
 
 use super::ledger::Ledger;
+use super::scan::Entry;
 use super::{BackendError, verify};
+
+/// Scripts that are asked for ahead of LWK, at most. With LWK's twenty, less than a server answers at once.
+const MAX_AHEAD: u32 = 640;
 
 impl Ledger {
     /// Brings a wallet up to date, over all addresses below `next_index` and the gap behind the last used one. A
@@ -38,7 +43,8 @@ impl Ledger {
     }
 
     fn scan(&self, wollet: &Wollet, next_index: u32) -> Result<Option<Update>, BackendError> {
-        let mut scan = Scan::new(self);
+        let descriptor = wollet.wollet_descriptor();
+        let mut scan = Scan::new(self, descriptor.clone());
         let found = scan.full_scan_to_index(wollet, next_index);
         let Scan { fault, scripts, mut transactions, .. } = scan;
         let update =
@@ -49,7 +55,7 @@ impl Ledger {
                 *transaction = whole;
             }
         }
-        let revealed = reveal(&update.new_txs.txs, &scripts.into_inner(), &wollet.wollet_descriptor());
+        let revealed = reveal(&update.new_txs.txs, &scripts.into_inner(), &descriptor);
         update.new_txs.unblinds = revealed.or_else(|output| self.damaged(output))?;
         Ok(Some(update))
     }
@@ -84,9 +90,52 @@ fn reveal(
     revealed.collect()
 }
 
+/// Scripts that LWK has not asked for yet, but will if those before them are used. It asks for twenty at a time, each time
+/// with a journey to the server and back; asked for together, a long history takes a few.
+struct Ahead {
+    descriptor: WolletDescriptor,
+    /// The script up to which it was asked.
+    chain: Chain,
+    index: u32,
+    /// How many to ask for beyond those that LWK asks for: more with each answer.
+    reach: u32,
+    /// What was heard.
+    histories: HashMap<Script, Vec<Entry>>,
+}
+
+impl Ahead {
+    fn new(descriptor: WolletDescriptor) -> Self {
+        Self { descriptor, chain: Chain::External, index: 0, reach: 0, histories: HashMap::new() }
+    }
+
+    /// The scripts behind these, if these are the next ones of a chain or the first ones of the second chain.
+    fn behind(&mut self, scripts: &[&Script]) -> Vec<Script> {
+        let is_first = |chain, index| {
+            let first = self.descriptor.script_pubkey(chain, index).ok();
+            first.is_some_and(|first| scripts.first() == Some(&&first))
+        };
+        if !is_first(self.chain, self.index) {
+            if !is_first(Chain::Internal, 0) {
+                return Vec::new();
+            }
+            (self.chain, self.index, self.reach) = (Chain::Internal, 0, 0);
+        }
+        let asked = u32::try_from(scripts.len()).unwrap_or(u32::MAX);
+        let from = self.index.saturating_add(asked);
+        let to = from.saturating_add(self.reach);
+        let (descriptor, chain) = (&self.descriptor, self.chain);
+        let scripts = (from..to).into_par_iter().map(|index| descriptor.script_pubkey(chain, index).ok());
+        let scripts = scripts.while_some().collect();
+        self.index = to;
+        self.reach = self.reach.saturating_add(asked).saturating_mul(2).min(MAX_AHEAD);
+        scripts
+    }
+}
+
 /// One look at the chain through LWK's eyes.
 struct Scan<'ledger> {
     ledger: &'ledger Ledger,
+    ahead: RefCell<Ahead>,
     /// The failure that had to pass through LWK, whose errors have no room for it.
     fault: RefCell<Option<BackendError>>,
     /// Everything that was asked for: the wallet's scripts.
@@ -96,8 +145,32 @@ struct Scan<'ledger> {
 }
 
 impl<'ledger> Scan<'ledger> {
-    fn new(ledger: &'ledger Ledger) -> Self {
-        Self { ledger, fault: RefCell::default(), scripts: RefCell::default(), transactions: RefCell::default() }
+    fn new(ledger: &'ledger Ledger, descriptor: WolletDescriptor) -> Self {
+        Self {
+            ledger,
+            ahead: RefCell::new(Ahead::new(descriptor)),
+            fault: RefCell::default(),
+            scripts: RefCell::default(),
+            transactions: RefCell::default(),
+        }
+    }
+
+    /// Asks for the histories of these scripts, if they are not known yet, and of some that come behind them.
+    fn ask(&self, ahead: &mut Ahead, scripts: &[&Script]) -> Result<(), BackendError> {
+        if scripts.iter().all(|script| ahead.histories.contains_key(*script)) {
+            return Ok(());
+        }
+        let behind = ahead.behind(scripts);
+        let all: Vec<&Script> = scripts.iter().copied().chain(&behind).collect();
+        let (asked, histories) = match self.ledger.histories(&all) {
+            // More than fits into an answer.
+            Err(BackendError::Refused { code: Code::ResourceExhausted, .. }) if !behind.is_empty() => {
+                (scripts.to_vec(), self.ledger.histories(scripts)?)
+            }
+            answer => (all, answer?),
+        };
+        ahead.histories.extend(asked.into_iter().cloned().zip(histories));
+        Ok(())
     }
 
     fn pass<T>(&self, result: Result<T, BackendError>) -> Result<T, LwkError> {
@@ -142,12 +215,13 @@ impl BlockchainBackend for Scan<'_> {
 
     fn get_scripts_history(&self, scripts: &[&Script]) -> Result<Vec<Vec<History>>, LwkError> {
         self.scripts.borrow_mut().extend(scripts.iter().copied().cloned());
-        let histories = self.pass(self.ledger.histories(scripts))?;
+        let mut ahead = self.ahead.borrow_mut();
+        self.pass(self.ask(&mut ahead, scripts))?;
+        let histories = scripts.iter().map(|script| ahead.histories.get(*script));
         histories
-            .into_iter()
             .map(|entries| {
+                let entries = entries.into_iter().flatten();
                 entries
-                    .into_iter()
                     .map(|entry| {
                         let height = i32::try_from(entry.height.unwrap_or(0))
                             .map_err(|_| LwkError::Generic("a height above 2^31".to_owned()))?;

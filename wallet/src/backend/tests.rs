@@ -140,6 +140,24 @@ fn damaged_range_proofs_of_what_waits() {
 }
 
 #[test]
+fn addresses_far_beyond_the_first_are_found() {
+    let mut setup = setup(&["a"]);
+    let pegged = setup.network.chain.pegged_asset();
+    for index in (1..=130).step_by(15) {
+        let address = setup.wallet.address_at(index).unwrap();
+        setup.network.world().fund(&address, pegged, 1_000);
+    }
+    setup.network.world().mine();
+    assert_eq!(synced(&mut setup).unwrap(), 70_000 + 9 * 1_000);
+    assert_eq!(setup.wallet.history().unwrap().len(), 10);
+    // From here on the first addresses are known, and those behind the last one are looked at too.
+    let address = setup.wallet.address_at(139).unwrap();
+    setup.network.world().fund(&address, pegged, 500);
+    setup.network.world().mine();
+    assert_eq!(synced(&mut setup).unwrap(), 79_500);
+}
+
+#[test]
 fn a_history_that_forgets() {
     let mut setup = setup(&["a"]);
     synced(&mut setup).unwrap();
