@@ -12,6 +12,7 @@ use elements::{AssetId, BlockHash, OutPoint, Script, Txid};
 use tokio::sync::watch;
 
 use crate::audit::AuditorStatus;
+use crate::index::IndexProgress;
 use crate::opinion::OpinionStatus;
 
 /// The ledger could not be read; nothing is thereby known about what was asked.
@@ -99,6 +100,8 @@ pub struct ChainInfo {
     pub oversight: Oversight,
     /// How much leaves the treasury, and who has said halt.
     pub valve: ValveState,
+    /// How far the index is that Electrum, Esplora and the pages stand on; `None` where it is switched off.
+    pub index: Option<IndexProgress>,
 }
 
 /// The valve after the last final block.

@@ -7,7 +7,7 @@ use aquifer_federation::roster::MemberCard;
 use aquifer_federation::treasury::PROBE_SAT;
 use aquifer_proto::ledger::ledger_client::LedgerClient;
 use aquifer_proto::ledger::{
-    AuditorInfo, ElementsdInfo, GetInfoRequest, GetSupplyRequest, Info, Oversight, Reserve, Supply,
+    AuditorInfo, ElementsdInfo, GetInfoRequest, GetSupplyRequest, IndexInfo, Info, Oversight, Reserve, Supply,
 };
 use elements::{AssetId, BlockHash, Txid};
 use serde_json::json;
@@ -21,7 +21,7 @@ use crate::peers::{chain, pinned_client};
 /// How long to wait for the node.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Show height, peers, auditors, mempool, parent chain, supply and reserve of the running node.
+/// Show height, peers, auditors, mempool, index, parent chain, supply and reserve of the running node.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  aquiferd --data-dir ~/alpha status --json")]
 pub(super) struct Arguments {}
@@ -103,6 +103,7 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
             info.key_missing
         ),
     };
+    let _ = writeln!(text, "Index    {}", index_text(info.index.as_ref()));
     for alarm in &info.alarms {
         let _ = writeln!(text, "ALARM    {alarm}");
     }
@@ -162,6 +163,12 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
         "parent_problem": info.parent_problem,
         "alarms": info.alarms,
         "key_proof": key_proof,
+        "index": info.index.as_ref().map(|index| json!({
+            "height": index.height,
+            "tip": index.tip,
+            "remaining_s": index.remaining_s,
+            "problem": index.problem,
+        })),
         "key_missing": (!info.key_missing.is_empty()).then_some(&info.key_missing),
         "peers": peers,
         "auditors_required": oversight.auditors_required,
@@ -175,7 +182,17 @@ fn describe(info: &Info, supply: &Supply) -> Result<Output, CliError> {
     Ok(Output { text, json })
 }
 
-/// One line for each auditor, for elementsd and for each batch that waits.
+fn index_text(index: Option<&IndexInfo>) -> String {
+    let Some(index) = index else { return "switched off".to_owned() };
+    let IndexInfo { height, tip, remaining_s, problem } = index;
+    match (problem.as_str(), remaining_s) {
+        ("", _) if height >= tip => format!("height {height}"),
+        ("", Some(seconds)) => format!("height {height} of {tip}, {seconds} s left"),
+        ("", None) => format!("height {height} of {tip}"),
+        (problem, _) => format!("height {height} of {tip}; {problem}"),
+    }
+}
+
 /// The transaction in which the treasury key was first seen to sign.
 fn key_proof(bytes: &[u8]) -> Result<Option<String>, CliError> {
     if bytes.is_empty() {
@@ -185,6 +202,7 @@ fn key_proof(bytes: &[u8]) -> Result<Option<String>, CliError> {
     Ok(Some(Txid::from_byte_array(hash(bytes)?).to_string()))
 }
 
+/// One line for each auditor, for elementsd and for each batch that waits.
 fn oversight_text(oversight: &Oversight) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();

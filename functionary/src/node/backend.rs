@@ -26,6 +26,7 @@ use crate::api::{
 };
 use crate::chain::CoreStatus;
 use crate::halt::HaltDesk;
+use crate::index::IndexReader;
 use crate::mempool::{Admission, Mempool, MempoolError};
 use crate::parent::{DepositProgress, Parent, ParentState};
 use crate::peers::Peers;
@@ -56,6 +57,8 @@ pub(super) struct Parts {
     pub(super) status: Arc<CoreStatus>,
     pub(super) oversight: Oversight,
     pub(super) halts: Arc<HaltDesk>,
+    /// `None` where it is switched off.
+    pub(super) index: Option<Arc<IndexReader>>,
 }
 
 /// The node behind the wallets' service.
@@ -326,6 +329,7 @@ impl LedgerBackend for NodeBackend {
             round: status.round(),
             oversight: self.parts.oversight.describe(),
             valve: self.valve_state(&snapshot)?,
+            index: self.parts.index.as_ref().map(|index| index.progress()),
         })
     }
 

@@ -242,6 +242,14 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         let (oversight, ledger) = (oversight.clone(), Arc::clone(&reader));
         watch.run(move |alarm| oversight.on_coin(&ledger, alarm), stop.clone())
     });
+    let (index, indexing) = if config.file.interfaces.needs_index() {
+        let (path, params, ledger) = (data.database("index"), Arc::clone(&params), Arc::clone(&reader));
+        let (index, indexing) =
+            Indexing::start(path, params, ledger, Arc::clone(&mempool), runtime.clone(), stop.clone())?;
+        (Some(index), Some(indexing))
+    } else {
+        (None, None)
+    };
     let backend = backend::NodeBackend::new(backend::Parts {
         federation: Arc::clone(&federation),
         me,
@@ -254,16 +262,9 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), NodeErr
         status: Arc::clone(&status),
         oversight: oversight.clone(),
         halts: Arc::clone(&halts),
+        index: index.clone(),
     });
     let backend = Arc::new(backend);
-    let (index, indexing) = if config.file.interfaces.needs_index() {
-        let (path, params, ledger) = (data.database("index"), Arc::clone(&params), Arc::clone(&reader));
-        let (index, indexing) =
-            Indexing::start(path, params, ledger, Arc::clone(&mempool), runtime.clone(), stop.clone())?;
-        (Some(index), Some(indexing))
-    } else {
-        (None, None)
-    };
     let sources = Sources {
         params,
         roster: Arc::clone(&roster),

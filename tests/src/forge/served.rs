@@ -79,6 +79,7 @@ impl LedgerBackend for Shelf {
             round: 0,
             oversight: Oversight::default(),
             valve: ValveState::default(),
+            index: None,
         })
     }
 

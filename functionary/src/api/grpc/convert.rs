@@ -85,6 +85,12 @@ pub(super) fn info(info: ChainInfo) -> proto::Info {
         round: info.round,
         oversight: Some(oversight(info.oversight)),
         valve: Some(valve(info.valve)),
+        index: info.index.map(|index| proto::IndexInfo {
+            height: index.height,
+            tip: index.tip,
+            remaining_s: index.remaining_s,
+            problem: index.problem.unwrap_or_default(),
+        }),
     }
 }
 

@@ -20,6 +20,7 @@ use super::*;
 use crate::api::*;
 use crate::audit::{AuditStore, AuditorStatus, FinalBlocks, SignedVerdict, Verdict};
 use crate::config::AuditConfig;
+use crate::index::IndexProgress;
 use crate::opinion::OpinionStatus;
 use crate::peers::pinned_client;
 
@@ -91,6 +92,7 @@ impl LedgerBackend for Memory {
             parent_height: None,
             parent_problem: "bitcoind does not answer".to_owned(),
             alarms: vec!["an auditor objects".to_owned()],
+            index: Some(IndexProgress { height: 3, tip: 4, remaining_s: Some(1), ..IndexProgress::default() }),
             key_proof: KeyProof::Missing(MissingProof::Spend { under_key_sat: 7 }),
             peers: vec![PeerState { name: "beta".to_owned(), connected: true, height: 6 }],
             min_fee_rate_sat_per_kvb: 100,
@@ -256,6 +258,8 @@ async fn questions_get_answers() {
     let info = served.client.get_info(proto::GetInfoRequest {}).await.unwrap().into_inner();
     assert_eq!((info.height, info.member.as_str(), info.parent_height), (4, "alpha", None));
     assert_eq!(info.genesis_hash, hash(1).as_slice());
+    let index = info.index.unwrap();
+    assert_eq!((index.height, index.tip, index.remaining_s, index.problem.as_str()), (3, 4, Some(1), ""));
     assert!(info.key_proof.is_empty() && info.key_missing.contains("spends the 7 sat"), "{}", info.key_missing);
 
     let request = proto::GetHeadersRequest { heights: vec![3, 1] };

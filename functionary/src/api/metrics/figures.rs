@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::witnessed::Witnessed;
 use crate::api::{BackendError, ChainInfo, Sources, Supply};
 use crate::chain::Pace;
-use crate::index::IndexProgress;
 
 /// Everything that is told, as of one moment.
 pub(super) struct Figures {
@@ -16,8 +15,6 @@ pub(super) struct Figures {
     pub(super) pace: Pace,
     /// The members, in the order of the roster.
     pub(super) members: Vec<MemberFigures>,
-    /// `None` where it is switched off.
-    pub(super) index: Option<IndexProgress>,
 }
 
 /// What is told of a member.
@@ -48,7 +45,6 @@ impl Figures {
             tip_time_s: snapshot.tip()?.time,
             info: sources.backend.info()?,
             supply: sources.backend.supply()?,
-            index: sources.index.as_ref().map(|index| index.progress()),
         })
     }
 }

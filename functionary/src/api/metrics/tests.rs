@@ -58,6 +58,7 @@ fn info() -> ChainInfo {
             window_cap_sat: 10_000,
             ..ValveState::default()
         },
+        index: Some(IndexProgress { height: 70, tip: 70, is_ready: true, remaining_s: None, problem: None }),
     }
 }
 
@@ -95,7 +96,6 @@ fn figures() -> Figures {
                 silent: (name != "anna").then_some(Duration::from_secs(7)),
             })
             .into(),
-        index: Some(IndexProgress { height: 70, tip: 70, is_ready: true, remaining_s: None, problem: None }),
     }
 }
 

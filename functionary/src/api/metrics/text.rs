@@ -82,7 +82,7 @@ fn chain(sheet: &mut Sheet, figures: &Figures) {
         info.min_fee_rate_sat_per_kvb,
     );
     sheet.gauge("alarms", "What an operator must look at", info.alarms.len());
-    if let Some(index) = &figures.index {
+    if let Some(index) = &figures.info.index {
         sheet.gauge("index_height", "Last block in the index", index.height);
         sheet.gauge("index_ready", "Whether the index answers", i64::from(index.is_ready));
     }

@@ -24,7 +24,6 @@ pub(super) fn page(site: &Site) -> Result<Page, Refusal> {
     let info = site.sources.backend.info()?;
     let (snapshot, pace) = (site.sources.ledger.snapshot()?, site.sources.status.pace());
     let tip = snapshot.tip()?;
-    let progress = site.sources.index.as_ref().map(|index| index.progress());
     let body = html! {
         h1 { "Member " (info.member) }
         @for alarm in &info.alarms { p.alarm { (alarm) } }
@@ -56,9 +55,9 @@ pub(super) fn page(site: &Site) -> Result<Page, Refusal> {
             ("Chain", html! { (info.chain) }),
             ("Genesis", full(info.genesis)),
             ("Certificate key", full(hex::encode(&info.certificate_key))),
-            ("Index", match progress {
+            ("Index", match &info.index {
                 None => html! { "switched off" },
-                Some(progress) => index(&progress),
+                Some(progress) => index(progress),
             }),
         ]))
     };
