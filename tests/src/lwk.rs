@@ -29,6 +29,18 @@ fn failed(what: &'static str) -> impl Fn(&dyn std::fmt::Display) -> HarnessError
     move |error| HarnessError::Story(format!("LWK cannot {what}: {error}"))
 }
 
+/// Lets a wallet look for everything that is new.
+///
+/// # Errors
+/// When the backend fails.
+pub fn look(wollet: &mut Wollet, backend: &mut impl BlockchainBackend) -> Result<(), HarnessError> {
+    let failed = failed("synchronize");
+    match backend.full_scan(wollet).map_err(|error| failed(&error))? {
+        Some(update) => wollet.apply_update(update).map_err(|error| failed(&error)),
+        None => Ok(()),
+    }
+}
+
 impl LwkWallet {
     /// With the seed of one of our wallets, which is of the default kind.
     ///
@@ -54,11 +66,7 @@ impl LwkWallet {
     /// # Errors
     /// When the backend fails.
     pub fn sync(&mut self, backend: &mut impl BlockchainBackend) -> Result<(), HarnessError> {
-        let failed = failed("synchronize");
-        match backend.full_scan(&self.wollet).map_err(|error| failed(&error))? {
-            Some(update) => self.wollet.apply_update(update).map_err(|error| failed(&error)),
-            None => Ok(()),
-        }
+        look(&mut self.wollet, backend)
     }
 
     /// An address that has not been paid yet.

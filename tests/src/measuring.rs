@@ -39,3 +39,9 @@ where
         }
     }
 }
+
+/// The middle one of several measurements, the upper one of two; nothing of none.
+pub fn median<T: Copy + Default + Ord>(measured: &mut [T]) -> T {
+    measured.sort_unstable();
+    measured.get(measured.len() / 2).copied().unwrap_or_default()
+}

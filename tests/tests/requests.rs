@@ -6,12 +6,11 @@ use std::time::Duration;
 use aquifer_assets::peg::pegout_script;
 use aquifer_tests::HarnessError;
 use aquifer_tests::devnet::{Devnet, DevnetOptions};
-use aquifer_tests::forge::{FEE_SAT, Owner, Pay, Payment};
+use aquifer_tests::forge::{FEE_SAT, Owner, Pay, Payment, for_wallets};
 use aquifer_tests::wait::{self, Answer};
 use aquifer_tests::wallet::{Wallet, raw};
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Address, Network, ScriptBuf};
-use elements::encode::{deserialize, serialize};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use secp256k1_zkp::SecretKey;
@@ -136,8 +135,7 @@ fn what_can_never_be_paid_is_refused_before_anything_burns() -> Result<(), Harne
             ];
             let payment = Payment::new(&mut rng, std::slice::from_ref(&coin), &pays, (pegged, FEE_SAT))
                 .map_err(|error| failed(&error))?;
-            let transaction = deserialize(&serialize(&payment.transaction)).map_err(|error| failed(&error))?;
-            Ok::<_, HarnessError>(ledger.submit(&transaction).map(drop))
+            Ok::<_, HarnessError>(ledger.submit(&for_wallets(&payment.transaction)?).map(drop))
         };
         let elsewhere = pegs_out_to(bitcoin::BlockHash::from_byte_array([3; 32]))?;
         let elsewhere = elsewhere.err().map(|error| error.to_string()).unwrap_or_default();

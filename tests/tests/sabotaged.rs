@@ -11,12 +11,11 @@ use aquifer_assets::primitives::Transaction;
 use aquifer_tests::HarnessError;
 use aquifer_tests::devnet::{Devnet, DevnetOptions, Sabotaged};
 use aquifer_tests::elementsd::{Elementsd, VARIABLE, follows};
-use aquifer_tests::forge::{Coin, FEE_SAT, Owner, Pay, Payment, mint};
+use aquifer_tests::forge::{Coin, FEE_SAT, Owner, Pay, Payment, for_wallets, mint};
 use aquifer_tests::json::Printed;
 use aquifer_tests::wait::{self, Answer};
 use aquifer_tests::wallet::Wallet;
 use aquifer_wallet::backend::Ledger;
-use elements::encode::{deserialize, serialize};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use secp256k1_zkp::SecretKey;
@@ -58,8 +57,7 @@ impl Thief {
     fn submit_theft(&mut self, stake: &Coin, loot_sat: u64) -> Result<elements::Txid, HarnessError> {
         let failed = |error: &dyn std::fmt::Display| story(&error.to_string());
         let payment = mint(&mut self.rng, stake, loot_sat).map_err(|error| failed(&error))?;
-        let transaction = deserialize(&serialize(&payment.transaction)).map_err(|error| failed(&error))?;
-        self.ledger.submit(&transaction).map_err(|error| failed(&error))
+        self.ledger.submit(&for_wallets(&payment.transaction)?).map_err(|error| failed(&error))
     }
 
     /// Makes money from nothing, in a block that the federation certifies.
@@ -92,8 +90,7 @@ impl Thief {
     /// Hands a transaction in and waits for its block. An honest wallet would not: it looks at the proofs it is sent.
     fn carry(&self, transaction: &Transaction) -> Result<(), HarnessError> {
         let failed = |error: &dyn std::fmt::Display| story(&error.to_string());
-        let transaction: elements::Transaction =
-            deserialize(&serialize(transaction)).map_err(|error| failed(&error))?;
+        let transaction = for_wallets(transaction)?;
         let txid = transaction.txid();
         let mut height = self.ledger.tip().map_err(|error| failed(&error))?.height();
         self.ledger.submit(&transaction).map_err(|error| failed(&error))?;

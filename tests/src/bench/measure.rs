@@ -6,6 +6,8 @@ use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
+use crate::measuring::median;
+
 /// What something took once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
@@ -30,12 +32,11 @@ impl Times {
     /// Of these runs.
     pub fn of(runs: &[Cost]) -> Self {
         let mut walls: Vec<Duration> = runs.iter().map(|run| run.wall).collect();
-        walls.sort_unstable();
-        let millis = |time: Option<Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1_000.0);
+        let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
         Times {
-            min_ms: millis(walls.first().copied()),
-            median_ms: millis(walls.get(walls.len() / 2).copied()),
-            cpu_ms: millis(runs.iter().map(|run| run.cpu).min()),
+            median_ms: millis(median(&mut walls)),
+            min_ms: millis(walls.first().copied().unwrap_or_default()),
+            cpu_ms: millis(runs.iter().map(|run| run.cpu).min().unwrap_or_default()),
         }
     }
 

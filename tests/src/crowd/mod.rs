@@ -16,6 +16,7 @@ use crate::bench::measure::memory;
 use crate::demo::Teller;
 use crate::devnet::{Devnet, DevnetOptions, Served};
 use crate::error::HarnessError;
+use crate::measuring::median;
 use crate::turn::Turn;
 use crate::wallet::Wallet;
 use clients::{Crowd, Seen};
@@ -105,11 +106,6 @@ pub fn run(plan: &Plan, teller: &mut Teller) -> Result<Report, HarnessError> {
 
 fn pay(payer: &Wallet, address: &str, asset: &str, payments: u32) -> Result<Vec<u64>, HarnessError> {
     (0..payments).map(|_| payer.send(address, PAYMENT_SAT, asset)?.number("elapsed_ms")).collect()
-}
-
-fn median(times: &mut [u64]) -> u64 {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// Tells a report to a person.

@@ -1,12 +1,22 @@
 //! Somebody who makes transactions by hand, on a chain that real members run.
 
+use aquifer_assets::primitives::Transaction;
 use aquifer_wallet::backend::Ledger;
+use elements::encode::{deserialize, serialize};
 use elements::{Address, AddressParams};
 use secp256k1_zkp::{SECP256K1, SecretKey};
 
 use super::payment::{Coin, Origin, Owner, explicit};
 use crate::error::HarnessError;
 use crate::wallet::Wallet;
+
+/// A transaction as wallets have it, to be handed in by one.
+///
+/// # Errors
+/// When it cannot be read, which would be a defect.
+pub fn for_wallets(transaction: &Transaction) -> Result<elements::Transaction, HarnessError> {
+    deserialize(&serialize(transaction)).map_err(|error| HarnessError::Story(error.to_string()))
+}
 
 impl Owner {
     /// Is paid by a wallet, confidentially; `blinding` reveals to the owner what came.

@@ -24,6 +24,7 @@ pub use block::{commit_to_transactions, commit_to_witnesses, set_witness};
 pub use chain::{Chain, FEE_SAT, Refusal};
 pub use deposit::Deposit;
 pub use error::ForgeError;
+pub use guest::for_wallets;
 pub use life::{ISSUED, Life, PEGGED_OUT_SAT};
 pub use parent::DepthTable;
 pub use payment::{Coin, Issue, Origin, Owner, Pay, Payment, Shape};

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use aquifer_assets::primitives::Transaction;
 use aquifer_wallet::backend::Ledger;
-use elements::encode::{deserialize, serialize};
 use elements::{AssetId, Txid};
 use lwk_wollet::Wollet;
 use rand::{Rng as _, SeedableRng as _};
@@ -17,7 +16,7 @@ use secp256k1_zkp::SecretKey;
 use crate::demo::Teller;
 use crate::devnet::Devnet;
 use crate::error::HarnessError;
-use crate::forge::{Coin, FEE_SAT, Owner, Pay, Payment};
+use crate::forge::{Coin, FEE_SAT, Owner, Pay, Payment, for_wallets};
 use crate::wait::{self, Answer};
 
 /// What each payment is worth, in satoshi.
@@ -117,8 +116,7 @@ fn make(
 }
 
 fn hand_in(ledger: &Ledger, transaction: &Transaction) -> Result<Txid, HarnessError> {
-    let transaction = deserialize(&serialize(transaction)).map_err(|error| failed(&error))?;
-    Ok(ledger.submit(&transaction)?)
+    Ok(ledger.submit(&for_wallets(transaction)?)?)
 }
 
 fn wait_final(ledger: &Ledger, mut waiting: BTreeSet<Txid>) -> Result<(), HarnessError> {

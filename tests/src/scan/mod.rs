@@ -18,7 +18,8 @@ use crate::demo::Teller;
 use crate::devnet::{Devnet, DevnetOptions, Served};
 use crate::error::HarnessError;
 use crate::interfaces::Interfaces;
-use crate::lwk::LwkWallet;
+use crate::lwk::{LwkWallet, look};
+use crate::measuring::median;
 use crate::turn::Turn;
 
 /// Requests of LWK over Waterfalls at a time. It asks for one transaction after the other otherwise.
@@ -94,10 +95,6 @@ pub fn run(plan: &Plan, teller: &mut Teller) -> Result<Report, HarnessError> {
         teller.step(&format!("round {round}: over Waterfalls"));
         waterfalls.push(looker.waterfalls()?);
     }
-    let median = |times: &mut Vec<Duration>| {
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().unwrap_or_default()
-    };
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let (ours, again) = (median(&mut ours), median(&mut again));
     let (electrum, waterfalls) = (median(&mut electrum), median(&mut waterfalls));
@@ -156,12 +153,9 @@ impl Looker {
     }
 
     fn through(&self, mut backend: impl BlockchainBackend) -> Result<Duration, HarnessError> {
-        let failed = failed("a scan of LWK");
         let mut wollet = self.wollet()?;
         let start = Instant::now();
-        if let Some(update) = backend.full_scan(&wollet).map_err(|error| failed(&error))? {
-            wollet.apply_update(update).map_err(|error| failed(&error))?;
-        }
+        look(&mut wollet, &mut backend)?;
         let took = start.elapsed();
         self.check(&wollet)?;
         Ok(took)

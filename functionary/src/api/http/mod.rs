@@ -2,8 +2,8 @@
 //!
 //! Answers carry `Content-Length` in just this spelling: older clients of Elements look for it by its letters. Requests
 //! without `Host` and with bare line feeds are taken. A client that is slow to say what it wants or to take the answer, or
-//! says too much, loses its connection, and connections and long requests are counted, all and of each caller. [`Limits`] bounds what a caller
-//! may ask, [`Work`] what is done for all at a time.
+//! says too much, loses its connection, and connections and long requests are counted, all and of each caller. [`Limits`]
+//! bounds what a caller may ask, [`Work`] what is done for all at a time.
 
 mod answer;
 mod limits;
